@@ -1,0 +1,1 @@
+"""Tells listeners that the log has grown."""

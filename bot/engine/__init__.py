@@ -1,0 +1,1 @@
+"""Generates answers: local checkpoints, HTTP servers, and a scripted twin."""

@@ -1,0 +1,1 @@
+"""Looks up orders of verified shoppers."""

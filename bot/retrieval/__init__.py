@@ -1,0 +1,1 @@
+"""Finds passages: documents, dense and keyword indexes, and their fusion."""

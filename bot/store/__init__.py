@@ -1,0 +1,1 @@
+"""Keeps the log and the queue in a SQL database."""

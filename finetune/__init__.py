@@ -1,0 +1,1 @@
+"""Fine-tuning: from a shop's question-answer pairs to what the bot serves."""
