@@ -63,6 +63,22 @@ class Orders(Protocol):
         ...
 
 
+class Subscription(Protocol):
+    """What a listener holds: `async with aclosing(bus.subscribe(topic)) as items: async for item in items`."""
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> dict[str, Any]:
+        """The next item; waits for it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop listening; the iteration ends."""
+        ...
+
+
 class Bus(Protocol):
     """Tells listeners in this and other processes that something was published; never the truth."""
 
@@ -70,8 +86,12 @@ class Bus(Protocol):
         """Hand an item to whoever listens; a full listener is skipped, never waited for."""
         ...
 
-    def subscribe(self, topic: str) -> AsyncIterator[dict[str, Any]]:
-        """Items published after the call, until closed; `{"type": "lagged"}` if some were lost."""
+    def subscribe(self, topic: str) -> Subscription:
+        """Items published after the call, until closed; `{"type": "lagged"}` if some may be lost: read the log."""
+        ...
+
+    async def aclose(self) -> None:
+        """End every subscription and close connections."""
         ...
 
 

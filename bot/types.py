@@ -147,6 +147,8 @@ class Handoff:
     lease_until: float | None = None
     """Unix seconds; None while nobody holds it."""
     locale: Language = "en"
+    note: str = ""
+    """What the human agent wrote who gave it back to the queue; never shown to the shopper."""
 
 
 @dataclass(frozen=True, slots=True)
