@@ -1,0 +1,173 @@
+"""The log's statements: conversations, their events, and how a shopper's message ended.
+
+Each function runs inside a transaction that the caller began, on an open connection.
+Who writes takes the lock on the conversation's row first (`lock`), so that `seq` has no gaps.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from bot.errors import IdempotencyConflict, NotFound, StaleEpoch
+from bot.handoff import BOT
+from bot.store.schema import conversations, events, health, messages
+from bot.types import Conversation, Event, Language
+
+_HEAD = [
+    conversations.c[name] for name in ("id", "site", "locale", "shopper_id", "owner", "epoch", "seq", "resume_hash")
+]
+
+
+def create(
+    c: Connection, *, now: float, site: str, locale: Language, shopper_id: str | None, resume_hash: str
+) -> Conversation:
+    """A new conversation; ids grow with time, so that neighbours lie together in the index."""
+    id = f"c_{int(now * 1000):011x}{secrets.token_hex(8)}"
+    head = Conversation(id, site, locale, shopper_id, BOT, 1, 0, resume_hash)
+    c.execute(
+        insert(conversations).values(
+            id=id, site=site, locale=locale, shopper_id=shopper_id, owner=BOT, epoch=1, seq=0,
+            resume_hash=resume_hash, created_at=now,
+        )
+    )  # fmt: skip
+    return head
+
+
+def conversation(c: Connection, conversation_id: str) -> Conversation:
+    """The head as it is now. Raises NotFound."""
+    return _found(c.execute(select(*_HEAD).where(conversations.c.id == conversation_id)).first(), conversation_id)
+
+
+def lock(c: Connection, conversation_id: str) -> Conversation:
+    """The head, which nobody else changes until this transaction ends. Raises NotFound."""
+    statement = select(*_HEAD).where(conversations.c.id == conversation_id).with_for_update()
+    return _found(c.execute(statement).first(), conversation_id)
+
+
+def _found(row: Row[Any] | None, conversation_id: str) -> Conversation:
+    if row is None:
+        raise NotFound(f"There is no conversation {conversation_id}.")
+    return Conversation(*row)
+
+
+def must_be_current(head: Conversation, epoch: int | None) -> None:
+    """Raises StaleEpoch if the writer's epoch is not the conversation's; None passes."""
+    if epoch is not None and epoch != head.epoch:
+        raise StaleEpoch(f"Conversation {head.id} is at epoch {head.epoch}; the writer believed in {epoch}.")
+
+
+def write(
+    c: Connection, head: Conversation, *entries: tuple[str, dict[str, Any]], now: float, owner: str | None = None
+) -> list[Event]:
+    """Append (type, data) entries to a locked conversation; with an `owner`, the epoch grows by one first."""
+    epoch = head.epoch if owner is None else head.epoch + 1
+    seq = c.execute(
+        update(conversations)
+        .where(conversations.c.id == head.id)
+        .values(seq=conversations.c.seq + len(entries), epoch=epoch, owner=owner or head.owner)
+        .returning(conversations.c.seq)
+    ).scalar_one()
+    ts = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    written = [
+        Event(head.id, n, epoch, ts, type, data) for n, (type, data) in enumerate(entries, seq - len(entries) + 1)
+    ]
+    c.execute(
+        insert(events),
+        [
+            {"conversation_id": e.conversation_id, "seq": e.seq, "epoch": e.epoch, "ts": e.ts, "type": e.type,
+             "data": e.data}
+            for e in written
+        ],
+    )  # fmt: skip
+    return written
+
+
+def read(c: Connection, conversation_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    """Events with a greater `seq`, in order; none alike for an unknown conversation."""
+    rows = c.execute(
+        select(events)
+        .where(events.c.conversation_id == conversation_id, events.c.seq > after)
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    return [Event(*row) for row in rows]
+
+
+def append(
+    c: Connection, conversation_id: str, type: str, data: dict[str, Any], *, now: float, epoch: int | None
+) -> Event:
+    """Write one event."""
+    head = lock(c, conversation_id)
+    must_be_current(head, epoch)
+    return write(c, head, (type, data), now=now)[0]
+
+
+def append_message(
+    c: Connection, conversation_id: str, *, now: float, client_id: str, message_id: str, text: str
+) -> tuple[Event, bool]:
+    """A shopper's message, or the one that was written first with this `client_id`."""
+    head = lock(c, conversation_id)
+    seq = c.execute(
+        select(messages.c.seq).where(messages.c.conversation_id == conversation_id, messages.c.client_id == client_id)
+    ).scalar()
+    if seq is not None:
+        first = read(c, conversation_id, after=seq - 1, limit=1)[0]
+        if first.data["text"] != text:
+            raise IdempotencyConflict(f"`client_id` {client_id!r} was used for another text; use a new one.")
+        return first, False
+    data = {"message_id": message_id, "role": "shopper", "text": text}
+    (event,) = write(c, head, ("message.created", data), now=now)
+    c.execute(
+        insert(messages).values(
+            conversation_id=conversation_id, message_id=message_id, client_id=client_id, seq=event.seq, sent_at=now
+        )
+    )
+    return event, True
+
+
+def settle(c: Connection, conversation_id: str, *, message_id: str, outcome: str) -> bool:
+    """Give a shopper's message its outcome; False if it has one already. Raises NotFound."""
+    this = (messages.c.conversation_id == conversation_id, messages.c.message_id == message_id)
+    if c.execute(update(messages).where(*this, messages.c.outcome.is_(None)).values(outcome=outcome)).rowcount:
+        return True
+    if c.execute(select(messages.c.message_id).where(*this)).first() is None:
+        raise NotFound(f"Conversation {conversation_id} has no shopper message {message_id}.")
+    return False
+
+
+def complete(
+    c: Connection,
+    conversation_id: str,
+    *,
+    now: float,
+    message_id: str,
+    outcome: str,
+    type: str,
+    data: dict[str, Any],
+    epoch: int,
+) -> Event | None:
+    """End a turn with its one outcome and one event; None if it has ended already."""
+    head = lock(c, conversation_id)
+    if not settle(c, conversation_id, message_id=message_id, outcome=outcome):
+        return None
+    must_be_current(head, epoch)  # undoes the outcome too
+    return write(c, head, (type, data), now=now)[0]
+
+
+def unfinished(c: Connection) -> list[tuple[str, str]]:
+    """(conversation id, message id) of shopper messages without an outcome, oldest first."""
+    rows = c.execute(
+        select(messages.c.conversation_id, messages.c.message_id)
+        .where(messages.c.outcome.is_(None))
+        .order_by(messages.c.sent_at, messages.c.conversation_id, messages.c.seq)
+    )
+    return [(conversation_id, message_id) for conversation_id, message_id in rows]
+
+
+def ping(c: Connection, *, now: float) -> None:
+    """Write and read the row that is there for it."""
+    c.execute(update(health).values(at=now).returning(health.c.at)).scalar_one()

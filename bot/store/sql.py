@@ -1,0 +1,178 @@
+"""The store: the log and the queue in SQLite or PostgreSQL; every method is one transaction.
+
+Knows neither frames nor turns. The statements stand in log.py and queue.py, the tables in
+schema.py, how a transaction is run in sqlite.py and postgres.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from bot.errors import SettingsError
+from bot.store import log, migrations, queue
+from bot.store.postgres import Postgres
+from bot.store.sqlite import Sqlite
+from bot.types import Conversation, Event, Handoff, Language
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """What runs work in transactions: Sqlite or Postgres."""
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """A transaction on the caller's thread."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """A transaction elsewhere; committed and synced on return."""
+        ...
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """One statement that only reads."""
+        ...
+
+    def close(self) -> None:
+        """Finish what runs, then close."""
+        ...
+
+
+def steady_clock() -> Callable[[], float]:
+    """Unix seconds that no change of the system's clock can move while the program runs."""
+    start = time.time() - time.monotonic()
+    return lambda: start + time.monotonic()
+
+
+def open_store(url: str, *, now: Callable[[], float] | None = None) -> SqlStore:
+    """Connect, bring the tables up to date, and check that a commit is durable there.
+
+    Args:
+        url: `sqlite:///folder/file.db` or `postgresql://user:password@host/database`.
+        now: a clock for tests; Unix seconds.
+
+    Raises:
+        SettingsError: the address is none, or the database is set up so that commits may be lost.
+        StoreError: the database cannot be reached or written; says what to do.
+    """
+    database = _connect(_parse(url))
+    try:
+        with database.begin() as connection:
+            migrations.upgrade(connection)
+    except BaseException:
+        database.close()
+        raise
+    return SqlStore(database, now or steady_clock())
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise SettingsError(  # without the address, which may hold a password
+            "The database's address cannot be read; write `sqlite:///folder/file.db` or "
+            "`postgresql://user:password@host/database`."
+        ) from None
+
+
+def _connect(url: URL) -> Database:
+    match url.get_backend_name():
+        case "sqlite":
+            return Sqlite(url.set(drivername="sqlite"))
+        case "postgresql" | "postgres":
+            return Postgres(url.set(drivername="postgresql+psycopg"))
+        case other:
+            raise SettingsError(f"The store cannot use {other!r}; use `sqlite:///…` or `postgresql://…`.")
+
+
+class SqlStore:
+    """The `Store` of bot/protocols.py, where each method is described."""
+
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+        self._database = database
+        self._now = now
+
+    async def create(self, *, site: str, locale: Language, shopper_id: str | None, resume_hash: str) -> Conversation:
+        return await self._write(log.create, site=site, locale=locale, shopper_id=shopper_id, resume_hash=resume_hash)
+
+    async def conversation(self, conversation_id: str) -> Conversation:
+        return await self._database.read(lambda c: log.conversation(c, conversation_id))
+
+    async def events(self, conversation_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        return await self._database.read(lambda c: log.read(c, conversation_id, after=after, limit=limit))
+
+    async def append(
+        self, conversation_id: str, type: str, data: dict[str, Any], *, epoch: int | None = None
+    ) -> Event:
+        return await self._write(log.append, conversation_id, type, data, epoch=epoch)
+
+    async def append_message(
+        self, conversation_id: str, *, client_id: str, message_id: str, text: str
+    ) -> tuple[Event, bool]:
+        return await self._write(
+            log.append_message, conversation_id, client_id=client_id, message_id=message_id, text=text
+        )
+
+    async def complete(
+        self, conversation_id: str, *, message_id: str, outcome: str, type: str, data: dict[str, Any], epoch: int
+    ) -> Event | None:
+        return await self._write(
+            log.complete, conversation_id, message_id=message_id, outcome=outcome, type=type, data=data, epoch=epoch
+        )
+
+    async def settle(self, conversation_id: str, *, message_id: str, outcome: str) -> bool:
+        return await self._database.write(
+            lambda c: log.settle(c, conversation_id, message_id=message_id, outcome=outcome)
+        )
+
+    async def unfinished(self) -> list[tuple[str, str]]:
+        return await self._database.read(log.unfinished)
+
+    async def hand_off(
+        self, conversation_id: str, *, epoch: int, handoff: Handoff, text: str, message_id: str | None
+    ) -> tuple[Event, bool]:
+        return await self._write(
+            queue.hand_off, conversation_id, epoch=epoch, handoff=handoff, text=text, message_id=message_id
+        )
+
+    async def queue(self) -> list[Handoff]:
+        return await self._database.read(lambda c: queue.queue(c, now=self._now()))
+
+    async def claim(
+        self, conversation_id: str, *, agent_id: str, name: str, capacity: int, lease_s: float, text: str
+    ) -> Conversation:
+        return await self._write(
+            queue.claim, conversation_id, agent_id=agent_id, name=name, capacity=capacity, lease_s=lease_s, text=text
+        )
+
+    async def renew(self, agent_id: str, *, lease_s: float) -> None:
+        await self._write(queue.renew, agent_id, lease_s=lease_s)
+
+    async def release(
+        self, conversation_id: str, *, agent_id: str, to: str, text: str, note: str = "", epoch: int | None = None
+    ) -> Conversation:
+        return await self._write(
+            queue.release, conversation_id, agent_id=agent_id, to=to, text=text, note=note, epoch=epoch
+        )
+
+    async def expire(self, *, text: dict[Language, str]) -> list[str]:
+        return await self._write(queue.expire, text=text)
+
+    async def conversations_held(self, agent_id: str) -> list[str]:
+        return await self._database.read(lambda c: queue.conversations_held(c, agent_id))
+
+    async def ping(self) -> None:
+        await self._write(log.ping)
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._database.close)
+
+    async def _write(self, work: Callable[..., T], *args: Any, **named: Any) -> T:
+        """Do the work in a transaction, with the time at which it begins."""
+        return await self._database.write(lambda c: work(c, *args, now=self._now(), **named))

@@ -1,0 +1,212 @@
+"""SQLite: one writer thread, which commits what waits together; readers beside it.
+
+Knows no table. Work is a function of an open connection. A result is handed back only after
+a commit that is synced to disk: write-ahead log, `synchronous=FULL`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.errors import StoreError
+
+T = TypeVar("T")
+
+GROUP_S = 0.005
+"""A commit waits at most this long for the writes that come while it gathers them."""
+
+BUSY_S = 5.0
+"""How long a write waits for another process to finish its own."""
+
+READERS = 4
+
+
+class Job(NamedTuple):
+    """Work for the writer thread, and where its result goes."""
+
+    work: Callable[[Connection], Any]
+    future: Future[Any]
+
+
+class Sqlite:
+    """One database file, or `sqlite://` for one in memory that ends with the program.
+
+    Raises:
+        StoreError: the file cannot be opened or written, or is no database.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        in_memory = url.database in (None, "", ":memory:")
+        self._writer = _engine(url, begin="BEGIN IMMEDIATE", one_connection=in_memory)
+        self._reader = None if in_memory else _engine(url, begin="BEGIN", one_connection=False)
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
+        self._closed = False
+        self._thread = threading.Thread(target=self._commit_until_closed, name="sqlite-write", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction on the caller's thread, for the start of the program."""
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise self._explain(error) from None
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do the work in the writer thread; returns once it is committed. Nothing is written if it raises."""
+        if self._closed:
+            raise StoreError("The store is closed; this program is going down.")
+        job = Job(work, Future())
+        self._jobs.put(job)
+        return await asyncio.wrap_future(job.future)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do the work on a connection that only reads."""
+        if self._reader is None or self._closed:
+            return await self.write(work)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, self._reader, work)
+
+    def close(self) -> None:
+        """Finish what waits, then close the file."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            self._thread.join()
+            self._readers.shutdown()
+            self._writer.dispose()
+            if self._reader is not None:
+                self._reader.dispose()
+
+    def _read(self, reader: Engine, work: Callable[[Connection], T]) -> T:
+        try:
+            with reader.connect() as connection:
+                return work(connection)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise self._explain(error) from None
+
+    def _commit_until_closed(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            jobs = [job]
+            try:
+                results = self._commit_together(jobs)
+            except Exception as error:  # for those who wait for the jobs: this thread must outlive any failure
+                results = [error] * len(jobs)
+            for job, result in zip(jobs, results, strict=True):
+                if job.future.cancelled():
+                    continue
+                if not isinstance(result, Exception):
+                    job.future.set_result(result)
+                elif isinstance(result, (SQLAlchemyError, sqlite3.Error)):
+                    job.future.set_exception(self._explain(result))
+                else:
+                    job.future.set_exception(result)
+
+    def _commit_together(self, jobs: list[Job]) -> list[Any]:
+        """One transaction for the first job and all that come meanwhile, each in a savepoint of its own.
+
+        `jobs` grows by those that were taken along. If this raises, none of them was written.
+        """
+        with self._writer.connect() as connection, connection.begin():
+            until = time.monotonic() + GROUP_S
+            results = [_attempt(connection, jobs[0])]
+            while time.monotonic() < until and (job := self._next()) is not None:
+                jobs.append(job)
+                results.append(_attempt(connection, job))
+        return results
+
+    def _next(self) -> Job | None:
+        try:
+            job = self._jobs.get_nowait()
+        except Empty:
+            return None
+        if job is None:
+            self._jobs.put(None)  # the end is for the outer loop
+        return job
+
+    def _explain(self, error: Exception) -> StoreError:
+        return StoreError(_advice(str(getattr(error, "orig", None) or error), self._url.database))
+
+
+def _attempt(connection: Connection, job: Job) -> Any:
+    """The job's result, or what it raised, with its own writes undone."""
+    if not job.future.set_running_or_notify_cancel():
+        return None
+    try:
+        with connection.begin_nested():
+            return job.work(connection)
+    except Exception as error:
+        raw: Any = connection.connection.dbapi_connection
+        if not raw.in_transaction:  # SQLite gave up the whole transaction (disk full, I/O error)
+            raise
+        return error
+
+
+def _engine(url: URL, *, begin: str, one_connection: bool) -> Engine:
+    pool: dict[str, Any] = {"poolclass": StaticPool} if one_connection else {"pool_size": READERS}
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": BUSY_S, "check_same_thread": False}, **pool
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(raw: sqlite3.Connection, _: Any) -> None:
+        raw.isolation_level = None  # transactions begin where we say, not where the driver guesses
+        _write_ahead(raw)
+        for pragma in ("synchronous=FULL", "fullfsync=ON", "checkpoint_fullfsync=ON", "foreign_keys=ON"):
+            raw.execute(f"PRAGMA {pragma}")
+        if raw.execute("PRAGMA synchronous").fetchone() != (2,):
+            raise StoreError("This SQLite ignores `synchronous=FULL`; use another build of SQLite, or PostgreSQL.")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _write_ahead(raw: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log; SQLite does not wait by itself while another start does the same."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            mode = raw.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+            continue
+        if mode not in ("wal", "memory"):
+            raise StoreError(f"SQLite cannot keep a write-ahead log here (it uses {mode!r}); use a local disk.")
+        return
+
+
+def _advice(problem: str, path: str | None) -> str:
+    """What is wrong with the file, and what to do; never what was being written."""
+    problem = problem.partition("\n")[0]
+    match problem:
+        case "unable to open database file":
+            return f"{path} cannot be opened; create its folder, and let this program write there."
+        case "attempt to write a readonly database":
+            return f"{path} cannot be written; give this program the right to write the file and its folder."
+        case "database or disk is full":
+            return f"The disk that holds {path} is full; free some space. Nothing was written."
+        case "disk I/O error":
+            return f"The disk that holds {path} failed; check it. Nothing was written."
+        case "file is not a database" | "database disk image is malformed":
+            return f"{path} is no usable SQLite database ({problem}); restore a backup, or name another file."
+        case _ if "locked" in problem:
+            return f"{path} was locked by another program for {BUSY_S:g} s; close that program. Nothing was written."
+    return f"SQLite refused ({problem}). Nothing was written."
