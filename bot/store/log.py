@@ -10,7 +10,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from bot.errors import IdempotencyConflict, NotFound, StaleEpoch
 from bot.handoff import BOT
@@ -20,6 +20,26 @@ from bot.types import Conversation, Event, Language
 _HEAD = [
     conversations.c[name] for name in ("id", "site", "locale", "shopper_id", "owner", "epoch", "seq", "resume_hash")
 ]
+
+# Built once: building them anew takes longer than running them.
+_READ_HEAD = select(*_HEAD).where(conversations.c.id == bindparam("this"))
+_LOCK_HEAD = _READ_HEAD.with_for_update()
+_ADVANCE = (
+    update(conversations)
+    .where(conversations.c.id == bindparam("this"), conversations.c.epoch == bindparam("believed"))
+    .values(seq=conversations.c.seq + bindparam("n"), epoch=bindparam("new_epoch"), owner=bindparam("new_owner"))
+    .returning(conversations.c.seq)
+)
+_ADD_EVENTS = insert(events)
+_READ_EVENTS = (
+    select(events)
+    .where(events.c.conversation_id == bindparam("this"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("most"))
+)
+_KNOWN = select(messages.c.seq).where(
+    messages.c.conversation_id == bindparam("this"), messages.c.client_id == bindparam("client")
+)
 
 
 def create(
@@ -39,13 +59,12 @@ def create(
 
 def conversation(c: Connection, conversation_id: str) -> Conversation:
     """The head as it is now. Raises NotFound."""
-    return _found(c.execute(select(*_HEAD).where(conversations.c.id == conversation_id)).first(), conversation_id)
+    return _found(c.execute(_READ_HEAD, {"this": conversation_id}).first(), conversation_id)
 
 
 def lock(c: Connection, conversation_id: str) -> Conversation:
     """The head, which nobody else changes until this transaction ends. Raises NotFound."""
-    statement = select(*_HEAD).where(conversations.c.id == conversation_id).with_for_update()
-    return _found(c.execute(statement).first(), conversation_id)
+    return _found(c.execute(_LOCK_HEAD, {"this": conversation_id}).first(), conversation_id)
 
 
 def _found(row: Row[Any] | None, conversation_id: str) -> Conversation:
@@ -65,18 +84,15 @@ def write(
 ) -> list[Event]:
     """Append (type, data) entries to a locked conversation; with an `owner`, the epoch grows by one first."""
     epoch = head.epoch if owner is None else head.epoch + 1
-    seq = c.execute(
-        update(conversations)
-        .where(conversations.c.id == head.id)
-        .values(seq=conversations.c.seq + len(entries), epoch=epoch, owner=owner or head.owner)
-        .returning(conversations.c.seq)
-    ).scalar_one()
+    advance = {"this": head.id, "believed": head.epoch, "n": len(entries), "new_epoch": epoch,
+               "new_owner": owner or head.owner}  # fmt: skip
+    seq = c.execute(_ADVANCE, advance).scalar_one()
     ts = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     written = [
         Event(head.id, n, epoch, ts, type, data) for n, (type, data) in enumerate(entries, seq - len(entries) + 1)
     ]
     c.execute(
-        insert(events),
+        _ADD_EVENTS,
         [
             {"conversation_id": e.conversation_id, "seq": e.seq, "epoch": e.epoch, "ts": e.ts, "type": e.type,
              "data": e.data}
@@ -88,12 +104,7 @@ def write(
 
 def read(c: Connection, conversation_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
     """Events with a greater `seq`, in order; none alike for an unknown conversation."""
-    rows = c.execute(
-        select(events)
-        .where(events.c.conversation_id == conversation_id, events.c.seq > after)
-        .order_by(events.c.seq)
-        .limit(limit)
-    )
+    rows = c.execute(_READ_EVENTS, {"this": conversation_id, "after": after, "most": limit})
     return [Event(*row) for row in rows]
 
 
@@ -111,9 +122,7 @@ def append_message(
 ) -> tuple[Event, bool]:
     """A shopper's message, or the one that was written first with this `client_id`."""
     head = lock(c, conversation_id)
-    seq = c.execute(
-        select(messages.c.seq).where(messages.c.conversation_id == conversation_id, messages.c.client_id == client_id)
-    ).scalar()
+    seq = c.execute(_KNOWN, {"this": conversation_id, "client": client_id}).scalar()
     if seq is not None:
         first = read(c, conversation_id, after=seq - 1, limit=1)[0]
         if first.data["text"] != text:

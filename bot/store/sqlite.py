@@ -106,7 +106,7 @@ class Sqlite:
             except Exception as error:  # for those who wait for the jobs: this thread must outlive any failure
                 results = [error] * len(jobs)
             for job, result in zip(jobs, results, strict=True):
-                if job.future.cancelled():
+                if not _is_awaited(job.future):
                     continue
                 if not isinstance(result, Exception):
                     job.future.set_result(result)
@@ -141,18 +141,26 @@ class Sqlite:
         return StoreError(_advice(str(getattr(error, "orig", None) or error), self._url.database))
 
 
+def _is_awaited(future: Future[Any]) -> bool:
+    """Whether someone waits for it still; from then on it cannot be cancelled."""
+    return future.running() or (not future.cancelled() and future.set_running_or_notify_cancel())
+
+
 def _attempt(connection: Connection, job: Job) -> Any:
     """The job's result, or what it raised, with its own writes undone."""
-    if not job.future.set_running_or_notify_cancel():
+    if not _is_awaited(job.future):
         return None
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("SAVEPOINT job")
     try:
-        with connection.begin_nested():
-            return job.work(connection)
+        result = job.work(connection)
     except Exception as error:
-        raw: Any = connection.connection.dbapi_connection
         if not raw.in_transaction:  # SQLite gave up the whole transaction (disk full, I/O error)
             raise
-        return error
+        raw.execute("ROLLBACK TO job")
+        result = error
+    raw.execute("RELEASE job")
+    return result
 
 
 def _engine(url: URL, *, begin: str, one_connection: bool) -> Engine:
