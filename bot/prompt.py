@@ -26,7 +26,7 @@ HISTORY_MESSAGES = 4
 """Messages of history at most: two exchanges."""
 
 _TEXTS = (
-    "no_passages", "abstain", "quote", "angry", "asked_for_person", "engine_failed", "abstained_twice",
+    "no_passages", "abstain", "order_not_found", "quote", "angry", "asked_for_person", "engine_failed", "abstained_twice",
     "returned_to_queue", "claimed", "released", "closed", "still_queued", "greeting", "starters",
 )  # fmt: skip
 

@@ -1,0 +1,191 @@
+"""What is under way in this process: running turns, the deltas of answers in flight, who is told.
+
+Between the doors and the story: knows neither sockets nor models, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot import handoff, turn, wire
+from bot.errors import StoreError
+from bot.protocols import Bus
+from bot.types import Event
+
+log = logging.getLogger(__name__)
+
+DESK = "desk"
+"""Topic of what all human agents see."""
+
+
+@dataclass
+class _Line:
+    """One conversation's turns, told one after another."""
+
+    waiting: deque[str] = field(default_factory=deque)
+    task: asyncio.Task[None] | None = None
+    message_id: str | None = None
+    """The shopper's message that is being answered."""
+    answer_id: str | None = None
+    deltas: list[dict[str, Any]] = field(default_factory=list)
+    listeners: int = 0
+    grace: asyncio.TimerHandle | None = None
+
+
+class Live:
+    """Runs turns and tells listeners.
+
+    Args:
+        grace_s: how long an answer is still written after the last listener has gone.
+    """
+
+    def __init__(self, bot: turn.Bot, bus: Bus, *, grace_s: float) -> None:
+        self.bot, self.bus, self.grace_s = bot, bus, grace_s
+        self._lines: dict[str, _Line] = {}
+        self._closing = False
+        self.outcomes: dict[str, int] = {}
+        """Turns that ended in this process, by outcome."""
+
+    # Telling
+
+    async def publish(self, conversation_id: str, type: str, data: Mapping[str, Any]) -> None:
+        """A frame that is not in the log, to everyone who listens to the conversation."""
+        await self.bus.publish(conversation_id, wire.envelope(type, conversation_id, data))
+
+    async def announce(self, event: Event) -> None:
+        """A committed event, to everyone who listens to its conversation."""
+        await self.bus.publish(event.conversation_id, wire.event_frame(event))
+        if event.type == "owner.changed":
+            await self.queue_changed()
+
+    async def grown(self, conversation_id: str) -> None:
+        """The log has grown by events that this process does not hold: listeners read them."""
+        await self.bus.publish(conversation_id, {"type": "log.grown"})
+
+    async def queue_changed(self) -> None:
+        """Tell the desk, and each shopper who waits where they stand now."""
+        await self.bus.publish(DESK, {"type": "queue.changed"})
+        for place, position in enumerate(await self.waiting(), 1):
+            await self.publish(position.conversation_id, "queue.position", self.position(place))
+
+    async def waiting(self) -> list[Any]:
+        """Handoffs that nobody has claimed, in the order of service."""
+        return [h for h in await self.bot.store.queue() if h.agent_id is None]
+
+    def position(self, place: int) -> dict[str, Any]:
+        """A place in the queue as the shopper is told."""
+        low, high = handoff.eta_s(place, slots=1, held=1, handle_s=240.0) or (0, 0)
+        return {"position": place, "eta_s": [low, high]}
+
+    # Running turns
+
+    def start(self, conversation_id: str, message_id: str) -> None:
+        """Answer a message once those before it are answered."""
+        line = self._lines.setdefault(conversation_id, _Line())
+        if self._closing or message_id == line.message_id or message_id in line.waiting:
+            return
+        line.waiting.append(message_id)
+        if line.task is None:
+            line.task = asyncio.create_task(self._run(conversation_id, line), name=f"turns {conversation_id}")
+
+    async def _run(self, conversation_id: str, line: _Line) -> None:
+        try:
+            while line.waiting and not self._closing:
+                line.message_id = line.waiting.popleft()
+                line.answer_id, line.deltas = None, []
+                try:
+                    await self._tell(conversation_id, line.message_id, line)
+                except StoreError as error:
+                    # The message stays unfinished in the log: whoever starts next answers it.
+                    log.error("turn left unfinished: %s", error)
+                    await self.publish(
+                        conversation_id, "error",
+                        {"code": "try_later", "message": "Please try again in a moment.", "retryable": True},
+                    )  # fmt: skip
+        finally:
+            line.task = line.message_id = line.answer_id = None
+            line.deltas = []
+            if not line.listeners and not line.waiting:
+                self._lines.pop(conversation_id, None)
+
+    async def _tell(self, conversation_id: str, message_id: str, line: _Line) -> None:
+        async def emit(type: str, data: Mapping[str, Any]) -> None:
+            if type == "message.started":
+                line.answer_id = data["message_id"]
+            elif type == "message.delta":
+                line.deltas.append(dict(data))
+            await self.publish(conversation_id, type, data)
+
+        began = time.perf_counter()
+        story = asyncio.create_task(
+            turn.answer(self.bot, conversation_id, message_id, emit=emit, announce=self.announce)
+        )
+        try:
+            outcome = await asyncio.shield(story)
+        except asyncio.CancelledError:
+            story.cancel()
+            await asyncio.wait([story])
+            outcome = "cancelled"
+            if self._closing:
+                raise
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        log.info("turn %s %s in %.2f s", conversation_id, outcome, time.perf_counter() - began)
+
+    def in_flight(self, conversation_id: str) -> tuple[str, list[dict[str, Any]]] | None:
+        """The answer being written: its id and its deltas so far."""
+        line = self._lines.get(conversation_id)
+        return (line.answer_id, list(line.deltas)) if line and line.answer_id else None
+
+    def cancel(self, conversation_id: str, message_id: str | None = None) -> bool:
+        """Stop the answer being written, if it is this one (by its own id or its question's)."""
+        line = self._lines.get(conversation_id)
+        if line is None or line.task is None or message_id not in (None, line.answer_id, line.message_id):
+            return False
+        line.task.cancel()
+        return True
+
+    # Listeners
+
+    def join(self, conversation_id: str) -> None:
+        """A socket listens: an answer in its grace time goes on."""
+        line = self._lines.setdefault(conversation_id, _Line())
+        line.listeners += 1
+        if line.grace is not None:
+            line.grace.cancel()
+            line.grace = None
+
+    def leave(self, conversation_id: str) -> None:
+        """A socket is gone: after the last one an answer has `grace_s` left."""
+        line = self._lines.get(conversation_id)
+        if line is None:
+            return
+        line.listeners -= 1
+        if line.listeners > 0:
+            return
+        if line.task is None:
+            self._lines.pop(conversation_id, None)
+        else:
+            line.grace = asyncio.get_running_loop().call_later(self.grace_s, self.cancel, conversation_id)
+
+    async def recover(self) -> int:
+        """Take up the turns that a process left unfinished; how many."""
+        unfinished = await self.bot.store.unfinished()
+        for conversation_id, message_id in unfinished:
+            self.start(conversation_id, message_id)
+        return len(unfinished)
+
+    async def aclose(self, timeout_s: float = 20.0) -> None:
+        """Let running answers finish for a while, then record them as cancelled."""
+        self._closing = True
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)

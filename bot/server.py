@@ -1,0 +1,153 @@
+"""The FastAPI app: lifespan, routes, health. Takes no decisions.
+
+Run it with `bot serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+
+from bot import __version__, chat, desk, tokens, wire
+from bot.errors import StoreError
+from bot.live import Live
+
+log = logging.getLogger(__name__)
+WEB = Path(__file__).parent / "web"
+POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; "
+    "connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'"
+)
+
+
+def create_app(live: Live, door: chat.Door, the_desk: desk.Desk, *, demo: Demo | None = None) -> FastAPI:
+    """The app over parts that stand; it owns their life from start to end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        taken_up = await live.recover()
+        if taken_up:
+            log.info("took up %d unfinished turns", taken_up)
+        sweeper = asyncio.create_task(the_desk.sweep(), name="sweep")
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await live.aclose()
+            await live.bot.engine.aclose()
+            await live.bus.aclose()
+            await live.bot.store.aclose()
+
+    app = FastAPI(title="Shoptalk", version=__version__, lifespan=lifespan, openapi_url="/v1/openapi.json")
+    app.include_router(desk.router(the_desk, door))
+
+    @app.exception_handler(StoreError)
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, StoreError)
+        status, body = desk.status_of(error)
+        if status >= 500:
+            log.error("request failed: %s", error)
+        return JSONResponse(body, status)
+
+    @app.middleware("http")
+    async def headers(request: Request, call_next: Any) -> Response:
+        response = await call_next(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        if request.url.path in ("/", "/desk"):
+            response.headers["Content-Security-Policy"] = POLICY
+            response.headers["X-Frame-Options"] = "DENY"
+        return response
+
+    @app.websocket("/v1/chat")
+    async def chat_socket(ws: WebSocket) -> None:
+        await chat.serve(ws, door)
+
+    @app.websocket("/v1/agent")
+    async def agent_socket(ws: WebSocket) -> None:
+        await desk.serve(ws, the_desk, door)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:
+        try:
+            await live.bot.store.ping()
+        except StoreError:
+            return JSONResponse({"ready": False, "why": "database"}, 503)
+        return JSONResponse({"ready": True, "release": live.bot.release.id})
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> PlainTextResponse:
+        lines = ["# TYPE shoptalk_turns_total counter"]
+        lines += [f'shoptalk_turns_total{{outcome="{o}"}} {n}' for o, n in sorted(live.outcomes.items())]
+        lines += ["# TYPE shoptalk_queue_waiting gauge", f"shoptalk_queue_waiting {len(await live.waiting())}"]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    @app.get("/v1/schema.json", tags=["chat"])
+    async def schema() -> dict[str, Any]:
+        """JSON Schema of every frame that the sockets read."""
+        return wire.json_schema()
+
+    @app.get("/v1/asyncapi.json", tags=["chat"])
+    async def asyncapi() -> dict[str, Any]:
+        """AsyncAPI 3.0 document of both sockets."""
+        return wire.asyncapi("Shoptalk chat", __version__)
+
+    @app.get("/widget.js", include_in_schema=False)
+    async def widget() -> FileResponse:
+        return FileResponse(WEB / "widget.js", media_type="text/javascript")
+
+    @app.get("/desk", include_in_schema=False)
+    async def desk_page() -> FileResponse:
+        return FileResponse(WEB / "desk.html")
+
+    if demo is not None:
+        demo.mount(app, door.tokens)
+    return app
+
+
+class Demo:
+    """The sample shop's page, with its products and sample shoppers; for addresses of this machine only."""
+
+    def __init__(self, products: Path, orders: Path) -> None:
+        self.products, self.orders = products, orders
+
+    def mount(self, app: FastAPI, signer: tokens.Tokens) -> None:
+        """Add the routes."""
+
+        @app.get("/", include_in_schema=False)
+        async def page() -> FileResponse:
+            return FileResponse(WEB / "demo.html")
+
+        @app.get("/demo/products", include_in_schema=False)
+        async def products() -> FileResponse:
+            return FileResponse(self.products, media_type="application/json")
+
+        @app.get("/demo/shoppers", include_in_schema=False)
+        async def shoppers() -> list[dict[str, Any]]:
+            return [{"id": shopper, "orders": numbers} for shopper, numbers in sorted(self._shoppers().items())]
+
+        @app.get("/demo/token", include_in_schema=False)
+        async def token(shopper: str) -> dict[str, str]:
+            if shopper not in self._shoppers():
+                raise HTTPException(404, "No such sample shopper.")
+            return {"token": signer.mint(tokens.SHOPPER, shopper, lifetime_s=3600)}
+
+    def _shoppers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for order in json.loads(self.orders.read_text(encoding="utf-8")):
+            found.setdefault(order["shopper"], []).append(order["number"])
+        return found
+
+

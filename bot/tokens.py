@@ -1,0 +1,122 @@
+"""Signed tokens and one-time codes: who a shopper is, who may sit at the desk.
+
+Everything is a JWT (HS256) under one key, with an audience that keeps the uses apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jwt
+
+from bot.errors import SettingsError
+
+SHOPPER, AGENT, CODE = "shopper", "agent", "desk-code"
+AGENT_HOURS = 12
+CODE_MINUTES = 60
+
+
+def load_key(folder: Path) -> str:
+    """The signing key kept in `<folder>/key`, generated on the first start, readable by its owner only."""
+    path = folder / "key"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_text(encoding="ascii").strip()
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(key := secrets.token_urlsafe(48))
+        return key
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be used: {error.strerror}. Set `BOT_DATA` to a folder of yours.") from None
+
+
+def new_secret() -> tuple[str, str]:
+    """A random token, and the hash under which it is stored."""
+    token = secrets.token_urlsafe(24)
+    return token, hashed(token)
+
+
+def hashed(token: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def same(token: str, stored_hash: str) -> bool:
+    """Whether a token has this hash, in constant time."""
+    return hmac.compare_digest(hashed(token), stored_hash)
+
+
+@dataclass
+class Tokens:
+    """Mints and reads tokens."""
+
+    key: str
+    agent_keys: Mapping[str, str] = field(default_factory=dict)
+    """Fixed sign-ins: name to key."""
+    _used: set[str] = field(default_factory=set)
+
+    def mint(self, audience: str, subject: str, *, lifetime_s: float, **claims: str) -> str:
+        """A token for `subject`."""
+        now = time.time()
+        body = {"sub": subject, "aud": audience, "iat": int(now), "exp": int(now + lifetime_s)}
+        return jwt.encode({**body, **claims}, self.key, algorithm="HS256")
+
+    def read(self, audience: str, token: str) -> str | None:
+        """The subject of a valid token, else None. A shopper's token needs no audience: the shop signs it."""
+        try:
+            options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER}
+            claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=audience, options=options)
+        except jwt.PyJWTError:
+            return None
+        if audience == SHOPPER and claims.get("aud", SHOPPER) != SHOPPER:
+            return None
+        subject = claims["sub"]
+        return subject if isinstance(subject, str) and 0 < len(subject) <= 128 else None
+
+    def code(self, name: str) -> str:
+        """A one-time sign-in code for the desk."""
+        return self.mint(CODE, name, lifetime_s=CODE_MINUTES * 60, jti=secrets.token_hex(8))
+
+    def sign_in(self, code: str, name: str) -> tuple[str, str] | None:
+        """(agent id, token) for a code or a fixed key; None if it is wrong, too old or used."""
+        if self.agent_keys:
+            for agent, key in self.agent_keys.items():
+                if hmac.compare_digest(key.encode(), code.encode()):
+                    return agent, self.mint(AGENT, agent, lifetime_s=AGENT_HOURS * 3600, name=name or agent)
+        agent = self.read(CODE, code)
+        if agent is None or hashed(code) in self._used:
+            return None
+        self._used.add(hashed(code))
+        return agent, self.mint(AGENT, agent, lifetime_s=AGENT_HOURS * 3600, name=name or agent)
+
+    def agent(self, token: str) -> tuple[str, str] | None:
+        """(agent id, name) of a desk token, else None."""
+        agent = self.read(AGENT, token)
+        if agent is None:
+            return None
+        name = jwt.decode(token, options={"verify_signature": False}).get("name") or agent
+        return agent, str(name)[:64]
+
+
+def parse_agent_keys(text: str) -> dict[str, str]:
+    """`name:key,name:key` as a mapping.
+
+    Raises:
+        SettingsError: a part lacks its key, or a key is shorter than 16 characters.
+    """
+    keys: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, colon, key = part.partition(":")
+        if not colon or not name or len(key) < 16:
+            raise SettingsError("`BOT_AGENT_KEYS` needs `name:key` with keys of at least 16 characters.")
+        keys[name] = key
+    return keys

@@ -1,0 +1,396 @@
+"""The story of one turn: from a shopper's message in the log to its one outcome.
+
+The server, `bot ask` and `finetune evaluate` all tell it through `answer`. It decides nothing
+that a pure rule can decide, and knows no socket, no database and no model: only the Protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from bot import escalation, evidence, prompt, wire
+from bot.errors import EngineError, PromptTooLong, StaleEpoch
+from bot.handoff import priority_of
+from bot.protocols import Engine, Orders, Retriever, SentimentModel, Store
+from bot.types import (
+    Citation,
+    Conversation,
+    Event,
+    Handoff,
+    Hit,
+    Language,
+    Message,
+    Mood,
+    Order,
+    Outcome,
+    Passage,
+    Reason,
+    Release,
+)
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Tells listeners of something that is not in the log: (frame type, data)."""
+Announce = Callable[[Event], Awaitable[None]]
+"""Tells listeners of an event that has been committed."""
+
+
+@dataclass(frozen=True)
+class Bot:
+    """The parts of a turn, and the values that shape it."""
+
+    engine: Engine
+    retriever: Retriever
+    sentiment: SentimentModel
+    orders: Orders
+    store: Store
+    templates: Mapping[Language, prompt.Templates]
+    release: Release
+    shop_names: Mapping[Language, str]
+    order_pattern: re.Pattern[str]
+    top_k: int = 3
+    min_score: float = 0.5
+    """A passage below this probability is no evidence, 0 to 1."""
+    prompt_tokens: int = 1024
+    max_tokens: int = 160
+    turn_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the log tells of a conversation when a turn begins."""
+
+    text: str
+    history: tuple[Message, ...]
+    questions: tuple[str, ...]
+    """The shopper's messages, oldest first, this one last."""
+    angers: tuple[float, ...]
+    outcomes: tuple[Outcome, ...]
+    """Of the turns since the last handoff."""
+    handed_off_after: int
+    """How many of `angers` came before the last handoff."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read before answering."""
+
+    mood: Mood
+    passages: tuple[Passage, ...]
+    """Evidence, best first; empty if nothing passed the threshold."""
+    order_missing: bool = False
+    """An order was named, and is none of this shopper's."""
+
+
+async def answer(
+    bot: Bot, conversation_id: str, message_id: str, *, emit: Emit, announce: Announce
+) -> Outcome:
+    """Tell one turn to its end.
+
+    Cancelling the task ends the turn as `cancelled`, keeping what was shown.
+
+    Args:
+        message_id: of the shopper's message, which stands in the log.
+        emit: told of deltas and statuses, never waited for long.
+        announce: told of each event after its commit.
+
+    Returns:
+        The outcome, which is in the log.
+    """
+    conversation = await bot.store.conversation(conversation_id)
+    told = read_log(await bot.store.events(conversation_id), message_id)
+    if conversation.owner != "bot":
+        await bot.store.settle(conversation_id, message_id=message_id, outcome="relayed")
+        return "relayed"
+    turn = _Turn(bot, conversation, message_id, told, emit, announce)
+    try:
+        async with asyncio.timeout(bot.turn_timeout_s):
+            return await turn.tell()
+    except asyncio.CancelledError:
+        await asyncio.shield(turn.stop())
+        raise
+    except StaleEpoch:
+        await bot.store.settle(conversation_id, message_id=message_id, outcome="handed_off")
+        return "handed_off"
+    except (EngineError, TimeoutError, PromptTooLong) as error:
+        log.error("turn failed: %s: %s", type(error).__name__, error)
+    except Exception:  # The edge of a turn: whatever failed, the shopper gets a person.
+        log.exception("turn failed")
+    return await turn.hand_off("engine_failed")
+
+
+def read_log(events: Sequence[Event], message_id: str) -> Told:
+    """What the log says up to the shopper's message `message_id`."""
+    history: list[Message] = []
+    questions: list[str] = []
+    angers: list[float] = []
+    outcomes: list[Outcome] = []
+    handed_off_after, text = 0, ""
+    for event in events:
+        data = event.data
+        if mood := data.get("mood"):
+            angers.append(mood["angry"])
+        match event.type:
+            case "message.created" if data["role"] == "shopper":
+                questions.append(data["text"])
+                if data["message_id"] == message_id:
+                    text = data["text"]
+                    break
+                history.append(Message("user", data["text"]))
+            case "message.created" if data["role"] == "human":
+                history.append(Message("assistant", data["text"]))
+            case "message.completed":
+                history.append(Message("assistant", data["text"]))
+                outcomes.append(data["outcome"])
+            case "owner.changed" if data["owner"] != "bot":
+                handed_off_after, outcomes = len(angers), []
+    return Told(text, _in_turns(history), tuple(questions), tuple(angers), tuple(outcomes), handed_off_after)
+
+
+def _in_turns(history: Sequence[Message]) -> tuple[Message, ...]:
+    """Neighbours of one role joined, beginning with the user, ending with the assistant, as chat templates want it."""
+    joined: list[Message] = []
+    for message in history:
+        if joined and joined[-1].role == message.role:
+            joined[-1] = Message(message.role, f"{joined[-1].content}\n{message.content}")
+        elif joined or message.role == "user":
+            joined.append(message)
+    if joined and joined[-1].role == "user":
+        joined.pop()
+    return tuple(joined)
+
+
+class _Turn:
+    """One turn under way: its inputs and what was shown so far."""
+
+    def __init__(
+        self, bot: Bot, conversation: Conversation, message_id: str, told: Told, emit: Emit, announce: Announce
+    ) -> None:
+        self.bot, self.conversation, self.message_id, self.told = bot, conversation, message_id, told
+        self.emit, self.announce = emit, announce
+        self.language = wire.language_of(conversation.locale, told.text)
+        self.templates = bot.templates[self.language]
+        self.answer_id = f"m_{uuid.uuid4().hex}"
+        self.shown: list[str] = []
+        self.citations: list[Citation] = []
+        self.mood: Mood | None = None
+        self.passages: tuple[Passage, ...] = ()
+
+    async def tell(self) -> Outcome:
+        await self.emit("message.started", {"message_id": self.answer_id})
+        await self.emit("status", {"state": "searching", "ttl_s": 10})
+        found = await look(self.bot, self.conversation, self.told, self.language)
+        self.mood, self.passages = found.mood, found.passages
+        angers = (*self.told.angers, found.mood.angry)
+        if reason := escalation.before_answer(self.told.text, angers, handed_off_after=self.told.handed_off_after):
+            return await self.hand_off(reason)
+        if not found.passages:
+            return await self.abstain("order_not_found" if found.order_missing else "abstain")
+        await self.emit("status", {"state": "typing", "ttl_s": 30})
+        return await self.generate()
+
+    async def generate(self) -> Outcome:
+        bot, cutter = self.bot, evidence.Sentences()
+        messages, passages = prompt.fit(
+            self.templates, shop=bot.shop_names[self.language], history=self.told.history, text=self.told.text,
+            passages=self.passages, count=bot.engine.count, budget=bot.prompt_tokens,
+        )  # fmt: skip
+        async with aclosing(bot.engine.stream(messages, max_tokens=bot.max_tokens)) as stream:
+            async for delta in stream:
+                for sentence in cutter.feed(delta):
+                    if not await self.show(sentence, passages):
+                        return await self.quote()
+        for sentence in cutter.flush():
+            if not await self.show(sentence, passages):
+                return await self.quote()
+        return await self.complete("answered") if self.citations or self.shown else await self.quote()
+
+    async def show(self, sentence: str, passages: Sequence[Passage]) -> bool:
+        """Let a sentence out if it is supported; False if it must be withheld."""
+        if not evidence.says_something(sentence):
+            return True
+        support = evidence.check(sentence, passages)
+        if support is None:
+            return False
+        if support.sentence not in self.shown:
+            self.citations += [c for c in support.citations if c not in self.citations]
+            await self.delta(support.sentence)
+        return True
+
+    async def delta(self, text: str) -> None:
+        joint = "" if not self.shown or self.language == "zh" else " "
+        self.shown.append(text)
+        await self.emit(
+            "message.delta", {"message_id": self.answer_id, "index": len(self.shown) - 1, "text": joint + text}
+        )
+
+    async def quote(self) -> Outcome:
+        """Say what the best passage says, word for word; small talk needs no introduction."""
+        passage = self.passages[0]
+        if passage.cite:
+            self.citations.append(evidence.cite(1, passage, passage.text))
+            introduction = self.templates.say("quote")
+            await self.delta(("\n\n" if self.shown else "") + f"{introduction}\n{passage.text} [1]")
+        elif not self.shown:
+            await self.delta(passage.text)
+        return await self.complete("quoted" if passage.cite else "answered")
+
+    async def abstain(self, words: str) -> Outcome:
+        if reason := escalation.after_abstaining(self.told.outcomes):
+            return await self.hand_off(reason)
+        await self.delta(self.templates.say(words))
+        return await self.complete("abstained")
+
+    def text(self) -> str:
+        return ("" if self.language == "zh" else " ").join(self.shown)
+
+    async def complete(self, outcome: Outcome) -> Outcome:
+        await self._end(outcome, outcome)
+        return outcome
+
+    async def stop(self) -> None:
+        """End as cancelled: what was shown is kept."""
+        try:
+            await self._end("cancelled", "truncated")
+        except StaleEpoch:
+            await self.bot.store.settle(self.conversation.id, message_id=self.message_id, outcome="cancelled")
+
+    async def _end(self, outcome: Outcome, told_as: str) -> None:
+        data = {
+            "message_id": self.answer_id,
+            "reply_to": self.message_id,
+            "text": self.text(),
+            "citations": [citation_data(c) for c in self.citations],
+            "outcome": told_as,
+            "release": self.bot.release.id,
+            "passage_ids": [p.id for p in self.passages],
+        }
+        if self.mood is not None:
+            data["mood"] = mood_data(self.mood)
+        event = await self.bot.store.complete(
+            self.conversation.id, message_id=self.message_id, outcome=outcome, type="message.completed", data=data,
+            epoch=self.conversation.epoch,
+        )  # fmt: skip
+        if event is not None:
+            await self.announce(event)
+
+    async def hand_off(self, reason: Reason) -> Outcome:
+        await hand_off(
+            self.bot, self.conversation, self.told, reason, language=self.language, mood=self.mood,
+            passage_ids=tuple(p.id for p in self.passages), message_id=self.message_id, announce=self.announce,
+        )  # fmt: skip
+        return "handed_off"
+
+
+async def hand_off(
+    bot: Bot,
+    conversation: Conversation,
+    told: Told,
+    reason: Reason,
+    *,
+    language: Language,
+    announce: Announce,
+    mood: Mood | None = None,
+    passage_ids: tuple[str, ...] = (),
+    message_id: str | None = None,
+    now: float | None = None,
+) -> None:
+    """Put the conversation in the queue, once, and tell the shopper."""
+    angers = told.angers if mood is None else (*told.angers, mood.angry)
+    handoff = Handoff(
+        conversation_id=conversation.id,
+        reason=reason,
+        priority=priority_of(reason),
+        waiting_since=now if now is not None else time.time(),
+        summary=escalation.summary(language, reason, told.questions, mood),
+        last_question=told.questions[-1] if told.questions else "",
+        mood_trace=tuple(round(a, 3) for a in angers),
+        passage_ids=passage_ids,
+        locale=language,
+    )
+    try:
+        event, new = await bot.store.hand_off(
+            conversation.id, epoch=conversation.epoch, handoff=handoff, text=bot.templates[language].say(reason),
+            message_id=message_id,
+        )  # fmt: skip
+    except StaleEpoch:
+        if message_id is not None:
+            await bot.store.settle(conversation.id, message_id=message_id, outcome="handed_off")
+        return
+    if new:
+        await announce(event)
+
+
+async def look(bot: Bot, conversation: Conversation, told: Told, language: Language) -> Found:
+    """Read the mood, search and look up the order, together."""
+    mood, hits, (orders, missing) = await asyncio.gather(
+        asyncio.to_thread(bot.sentiment.predict, [told.text]),
+        asyncio.to_thread(
+            bot.retriever.search, told.text, language=language, top_k=bot.top_k, context=told.questions[:-1][-2:]
+        ),
+        asyncio.to_thread(find_orders, bot, conversation.shopper_id, told.text),
+    )
+    passages = [order_passage(order, language) for order in orders]
+    if not missing:
+        passages += evidence_of(hits, bot.min_score, has_order=bool(orders))
+    return Found(mood[0], tuple(passages[: bot.top_k]), missing)
+
+
+def evidence_of(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> list[Passage]:
+    """All hits if the best one passes the threshold, else none; beside an order only those that pass."""
+    if has_order:
+        return [hit.passage for hit in hits if hit.score >= min_score]
+    return [hit.passage for hit in hits] if hits and hits[0].score >= min_score else []
+
+
+_MY_ORDER = re.compile(
+    r"\b(?:where(?:'?s| is| are)?|track|status of|when (?:will|does|is))\b[^.?!]{0,30}\bmy\b[^.?!]{0,20}"
+    r"\b(?:orders?|parcels?|packages?|stuff|delivery|things?)\b|\b(?:has|did|is) my (?:order|parcel|package)\b|\bmy (?:last|latest|recent) order\b"
+    r"|\border status\b|(?:我的?|查一?下?)(?:订单|快递|包裹|货|东西)[^。？?]{0,8}(?:哪|到|发|状态|物流|多久|呢|啥)|查(?:一?下)?(?:我的)?(?:订单|物流|快递)",
+    re.IGNORECASE,
+)
+
+
+def find_orders(bot: Bot, shopper_id: str | None, text: str) -> tuple[list[Order], bool]:
+    """The orders that a message is about, and whether it names one that is none of this shopper's.
+
+    An anonymous shopper has no orders, so a number gets the same words as one that does not exist.
+    """
+    if numbers := {match.group().upper() for match in bot.order_pattern.finditer(text)}:
+        found = [bot.orders.lookup(number, shopper_id) for number in sorted(numbers)] if shopper_id else []
+        orders = [order for order in found if order is not None]
+        return orders, not orders
+    if shopper_id and _MY_ORDER.search(text):
+        return bot.orders.recent(shopper_id, 1), False
+    return [], False
+
+
+def order_passage(order: Order, language: Language) -> Passage:
+    """An order's facts, as the model reads and cites them."""
+    title = {"en": "Order", "zh": "订单"}[language]
+    return Passage(
+        id=f"order:{order.number}", doc_id=f"order:{order.number}", title=title, heading=order.number,
+        text="\n".join(f"- {fact}" for fact in order.facts[language]), language=language,
+    )  # fmt: skip
+
+
+def citation_data(citation: Citation) -> dict[str, Any]:
+    """A citation as it stands in an event."""
+    return {
+        "n": citation.n, "doc_id": citation.doc_id, "passage_id": citation.passage_id, "title": citation.title,
+        "quote": citation.quote, **({"url": citation.url} if citation.url else {}),
+    }  # fmt: skip
+
+
+def mood_data(mood: Mood) -> dict[str, float]:
+    """A mood as it stands in an event."""
+    return {"calm": round(mood.calm, 4), "unhappy": round(mood.unhappy, 4), "angry": round(mood.angry, 4)}
