@@ -3,8 +3,7 @@
 Reads frames and requests, lets the store decide who wins, and tells both sides. No rules of its own.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: FastAPI must see the type made inside `router`.
 import asyncio
 import logging
 import time

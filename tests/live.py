@@ -1,0 +1,93 @@
+"""A live uvicorn in the test's own event loop, and clients for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+from websockets.asyncio.client import connect
+
+from bot import chat, desk, server, tokens
+from bot.bus.memory import MemoryBus
+from bot.live import Live
+from tests.parts import make_bot
+
+
+class Client:
+    """A shopper's socket that keeps what it receives."""
+
+    def __init__(self, ws):
+        self.ws, self.got = ws, []
+
+    async def send(self, type, **data):
+        await self.ws.send(json.dumps({"v": 1, "type": type, "data": data}))
+
+    async def next(self, timeout=5):
+        frame = json.loads(await asyncio.wait_for(self.ws.recv(), timeout))
+        self.got.append(frame)
+        return frame
+
+    async def until(self, type, timeout=5, **data):
+        """The next frame of this type whose data has these values."""
+        async with asyncio.timeout(timeout):
+            while True:
+                frame = await self.next(timeout)
+                if frame["type"] == type and all(frame["data"].get(k) == v for k, v in data.items()):
+                    return frame
+
+
+class House:
+    """A running server and what it stands on."""
+
+    def __init__(self, url, live, signer):
+        self.url, self.live, self.signer = url, live, signer
+
+    @asynccontextmanager
+    async def chat(self, **hello):
+        async with connect(self.url.replace("http", "ws") + "/v1/chat") as ws:
+            client = Client(ws)
+            await client.send("hello", **hello)
+            yield client
+
+    @asynccontextmanager
+    async def agent(self, name="anna", token=None, **hello):
+        async with connect(self.url.replace("http", "ws") + "/v1/agent") as ws:
+            client = Client(ws)
+            await client.send("hello", token=token or await self.sign_in(name), **hello)
+            yield client
+
+    async def sign_in(self, name="anna"):
+        async with httpx.AsyncClient(base_url=self.url) as http:
+            body = {"code": self.signer.code(name), "name": name.title()}
+            return (await http.post("/v1/agent/session", json=body)).json()["token"]
+
+    @asynccontextmanager
+    async def rest(self, name="anna", token=None):
+        headers = {"Authorization": f"Bearer {token or await self.sign_in(name)}"}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers) as http:
+            yield http
+
+
+@asynccontextmanager
+async def house(folder, *, grace_s=15.0, lease_s=60.0, ping_s=15.0, capacity=2, per_minute=100, engine=None, **values):
+    """A server on a free port, stopped at the end."""
+    live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s)
+    signer = tokens.Tokens("k" * 48)
+    door = chat.Door(live, signer, frozenset(), messages_per_minute=per_minute, ping_s=ping_s)
+    app = server.create_app(live, door, desk.Desk(live, capacity=capacity, lease_s=lease_s))
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)
+    uvicorn_server = uvicorn.Server(config)
+    uvicorn_server.install_signal_handlers = lambda: None
+    task = asyncio.create_task(uvicorn_server.serve(sockets=[listening]))
+    try:
+        while not uvicorn_server.started:
+            await asyncio.sleep(0.005)
+        yield House(f"http://127.0.0.1:{listening.getsockname()[1]}", live, signer)
+    finally:
+        uvicorn_server.should_exit = True
+        await task

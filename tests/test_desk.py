@@ -1,0 +1,173 @@
+"""The human agents' door, on a live server."""
+
+import asyncio
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from bot import wire
+from tests.live import house
+
+QUESTION = "How long does standard delivery take?"
+
+
+async def queued(shopper):
+    """Bring a conversation into the queue; its id."""
+    await shopper.send("handoff.request")
+    return (await shopper.until("owner.changed"))["conversation_id"]
+
+
+async def test_angry_queued_claimed_answered_released_and_the_bot_answers_again(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        await shopper.send("message.send", client_id="1", text="Where is my delivery!!!")
+        changed = await shopper.until("owner.changed")
+        assert (changed["data"]["owner"], changed["data"]["reason"]) == ("queued", "angry")
+        conversation = changed["conversation_id"]
+        [item] = (await http.get("/v1/queue")).json()["waiting"]
+        assert (item["conversation_id"], item["reason"]) == (conversation, "angry")
+        claimed = await http.post(f"/v1/queue/{conversation}/claim")
+        assert claimed.status_code == 200
+        assert (await shopper.until("owner.changed"))["data"]["owner"] == "human"
+        assert (await shopper.until("agent.joined"))["data"]["name"] == "Anna"
+        said = await http.post(f"/v1/conversations/{conversation}/messages", json={"text": "I am here."})
+        message = await shopper.until("message.created", role="human")
+        assert (message["data"]["text"], message["data"]["author"]) == ("I am here.", "Anna")
+        assert message["seq"] == said.json()["seq"]
+        await shopper.send("message.send", client_id="2", text=QUESTION)
+        await shopper.until("message.created", text=QUESTION)
+        await http.post(f"/v1/queue/{conversation}/release", json={"to": "bot", "note": "calmed"})
+        back = await shopper.until("owner.changed", owner="bot")
+        assert "note" not in back["data"]
+        await shopper.send("message.send", client_id="3", text=QUESTION)
+        assert (await shopper.until("message.completed"))["data"]["outcome"] == "answered"
+        log = (await http.get(f"/v1/conversations/{conversation}/events")).json()
+    assert [frame["seq"] for frame in log] == list(range(1, len(log) + 1))
+    assert not [f for f in log if f["type"] == "message.completed"][:-1], "the bot spoke while it was not its turn"
+
+
+async def test_the_same_story_over_the_socket(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.agent("li") as agent:
+        assert (await agent.until("welcome"))["data"]["agent_id"] == "li"
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        await shopper.until("message.completed")
+        conversation = await queued(shopper)
+        while not (await agent.until("queue.snapshot"))["data"]["waiting"]:
+            pass
+        await agent.send("claim", conversation_id=conversation)
+        first = await agent.until("message.created")
+        assert first["data"]["text"] == QUESTION
+        assert "mood" in (await agent.until("message.completed"))["data"]
+        await shopper.until("agent.joined")
+        await agent.send("message.send", conversation_id=conversation, client_id="a", text="Hello!")
+        await agent.send("message.send", conversation_id=conversation, client_id="a", text="Hello!")
+        acks = [await agent.until("ack") for _ in range(2)]
+        assert acks[0]["data"] == acks[1]["data"]
+        await shopper.until("message.created", role="human", text="Hello!")
+        await shopper.send("typing", on=True)
+        assert (await agent.until("typing"))["data"]["role"] == "shopper"
+        await agent.send("release", conversation_id=conversation, to="bot")
+        await shopper.until("owner.changed", owner="bot")
+        events = await server.live.bot.store.events(conversation)
+    assert [e.data.get("role") for e in events if e.type == "message.created"].count("human") == 1
+
+
+async def test_one_of_many_simultaneous_claims_wins_and_the_loser_is_told_who_won(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        conversation = await queued(shopper)
+        tokens = [await server.sign_in(f"agent-{n}") for n in range(8)]
+
+        async def claim(token):
+            async with server.rest(token=token) as http:
+                return await http.post(f"/v1/queue/{conversation}/claim")
+
+        answers = await asyncio.gather(*(claim(token) for token in tokens))
+    assert sorted(a.status_code for a in answers) == [200] + [409] * 7
+    winner = next(a.json()["owner"].removeprefix("human:") for a in answers if a.status_code == 200)
+    assert {a.json()["agent_id"] for a in answers if a.status_code == 409} == {winner}
+
+
+async def test_capacity_is_kept(tmp_path):
+    async with house(tmp_path, capacity=1) as server, server.rest() as http:
+        async with server.chat() as one, server.chat() as two:
+            first, second = await queued(one), await queued(two)
+        assert (await http.post(f"/v1/queue/{first}/claim")).status_code == 200
+        refused = await http.post(f"/v1/queue/{second}/claim")
+    assert (refused.status_code, refused.json()["code"]) == (409, "at_capacity")
+
+
+async def test_a_human_agent_who_lost_the_conversation_cannot_speak_in_it(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest("anna") as anna, server.rest("li") as li:
+        conversation = await queued(shopper)
+        await anna.post(f"/v1/queue/{conversation}/claim")
+        await anna.post(f"/v1/queue/{conversation}/release", json={"to": "queue"})
+        await li.post(f"/v1/queue/{conversation}/claim")
+        refused = await anna.post(f"/v1/conversations/{conversation}/messages", json={"text": "still me"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "stale_epoch")
+        assert (await anna.post(f"/v1/queue/{conversation}/close")).status_code == 409
+        assert (await li.post(f"/v1/queue/{conversation}/close", json={"resolution": "done"})).status_code == 200
+        await shopper.until("owner.changed", owner="closed")
+        await shopper.send("message.send", client_id="9", text="hello?")
+        assert (await shopper.until("error"))["data"]["code"] == "closed"
+
+
+async def test_a_lease_that_runs_out_returns_the_conversation_to_the_queue(tmp_path):
+    async with house(tmp_path, lease_s=1.0) as server, server.chat() as shopper, server.rest() as http:
+        conversation = await queued(shopper)
+        await http.post(f"/v1/queue/{conversation}/claim")
+        await shopper.until("owner.changed", owner="human")
+        back = await shopper.until("owner.changed", owner="queued")
+        assert back["data"]["reason"] == "returned_to_queue"
+        await shopper.until("queue.position", position=1)
+
+
+async def test_an_open_socket_keeps_the_lease(tmp_path):
+    async with house(tmp_path, lease_s=0.4) as server, server.chat() as shopper, server.agent() as agent:
+        conversation = await queued(shopper)
+        await agent.send("claim", conversation_id=conversation)
+        await agent.until("claimed")
+        with pytest.raises(TimeoutError):
+            await shopper.until("owner.changed", timeout=1.0, owner="queued")
+
+
+async def test_the_desk_is_closed_without_a_token_and_a_code_works_once(tmp_path):
+    async with house(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+        code = server.signer.code("anna")
+        assert (await http.post("/v1/agent/session", json={"code": code, "name": "Anna"})).status_code == 200
+        assert (await http.post("/v1/agent/session", json={"code": code, "name": "Anna"})).status_code == 401
+        for method, path in (
+            ("GET", "/v1/queue"), ("POST", "/v1/queue/c/claim"), ("POST", "/v1/queue/c/release"),
+            ("POST", "/v1/queue/c/close"), ("GET", "/v1/conversations/c/events"),
+        ):  # fmt: skip
+            assert (await http.request(method, path)).status_code == 401, path
+        async with server.chat(token=None) as shopper:
+            await shopper.until("welcome")
+        shopper_token = server.signer.mint("shopper", "s", lifetime_s=60)
+        assert (await http.get("/v1/queue", headers={"Authorization": f"Bearer {shopper_token}"})).status_code == 401
+        async with server.agent(token=shopper_token) as agent:
+            with pytest.raises(ConnectionClosed) as closed:
+                await agent.next()
+            assert closed.value.rcvd.code == wire.CLOSE["token_refused"]
+
+
+async def test_long_poll_returns_as_soon_as_the_log_grows(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        conversation = await queued(shopper)
+        waiting = asyncio.create_task(
+            http.get(f"/v1/conversations/{conversation}/events", params={"after": 1, "wait_s": 20})
+        )
+        await asyncio.sleep(0.05)
+        await shopper.send("feedback", message_id="m_1", rating="up")
+        answer = await asyncio.wait_for(waiting, 5)
+        assert [frame["type"] for frame in answer.json()] == ["feedback.given"]
+        assert (await http.get("/v1/conversations/c_none/events")).status_code == 404
+
+
+async def test_health_metrics_and_schemas_are_served(tmp_path):
+    async with house(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+        assert (await http.get("/healthz")).text == "ok"
+        assert (await http.get("/readyz")).json()["ready"] is True
+        assert "shoptalk_queue_waiting 0" in (await http.get("/metrics")).text
+        assert "message.send" in (await http.get("/v1/schema.json")).json()["shopper"]
+        assert (await http.get("/v1/asyncapi.json")).json()["asyncapi"] == "3.0.0"
+        assert (await http.get("/demo/token", params={"shopper": "shopper-1001"})).status_code == 404
