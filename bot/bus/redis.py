@@ -74,6 +74,7 @@ class RedisBus:
         self._missed = False
         self._topics_changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False  # looked at besides: redis-py may swallow a cancellation (`wait_for` in Python 3.11)
 
     async def publish(self, topic: str, item: dict[str, Any]) -> None:
         """Hand an item to this process's listeners, and leave it for Redis; never waits for Redis."""
@@ -94,17 +95,21 @@ class RedisBus:
     async def aclose(self) -> None:
         """End every subscription and close connections."""
         await self._local.aclose()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closed = True
+        self._topics_changed.set()
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=0.05)
         await self._redis.aclose()
 
     def _start(self) -> None:
-        if not self._tasks:
+        if not self._tasks and not self._closed:
             self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._listen())]
 
     async def _send(self) -> None:
-        while True:
+        while not self._closed:
             batch = [] if self._missed else [await self._outgoing.get()]
             while len(batch) < BATCH and not self._outgoing.empty():
                 batch.append(self._outgoing.get_nowait())
@@ -122,7 +127,7 @@ class RedisBus:
                 await asyncio.sleep(self._retry_s)
 
     async def _listen(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 async with self._redis.pubsub() as pubsub:
                     await pubsub.subscribe(self._everyone)
@@ -135,7 +140,7 @@ class RedisBus:
             await asyncio.sleep(self._retry_s)
 
     async def _receive(self, pubsub: PubSub) -> None:
-        while True:
+        while not self._closed:
             message = await pubsub.get_message(timeout=SILENCE_S)
             if message is None:
                 raise TimeoutError
@@ -163,7 +168,7 @@ class RedisBus:
     async def _keep_subscribed(self, pubsub: PubSub) -> None:
         """Follow the listeners as they come and go."""
         have: set[str] = set()
-        while True:
+        while not self._closed:
             self._topics_changed.clear()
             want = self._local.topics
             if gone := have - want:
@@ -172,6 +177,7 @@ class RedisBus:
                 await pubsub.subscribe(*(self._prefix + topic for topic in new))
             have = want
             try:
-                await asyncio.wait_for(self._topics_changed.wait(), PING_S)
+                async with asyncio.timeout(PING_S):
+                    await self._topics_changed.wait()
             except TimeoutError:
                 await pubsub.ping()
