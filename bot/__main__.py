@@ -88,7 +88,11 @@ def _serve(args: argparse.Namespace) -> int:
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     uvicorn.Server(
         uvicorn.Config(
-            serving.app, log_config=None, ws="websockets-sansio", ws_max_size=70_000, ws_per_message_deflate=False,
+            serving.app,
+            log_config=None,
+            ws="websockets-sansio",
+            ws_max_size=70_000,
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=25,
         )  # fmt: skip
     ).run(sockets=[listening])

@@ -6,54 +6,33 @@ Reads frames, writes what they say in the log, and hands the rest to `live`. Dec
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
 from bot import tokens, turn, wire
-from bot.errors import FrameError, IdempotencyConflict, NotFound, StaleEpoch, StoreError
-from bot.live import Live
-from bot.types import Conversation, Event, Language
+from bot.errors import FrameError, IdempotencyConflict, NotFound, StoreError
+from bot.sockets import (
+    Closed,
+    Door,
+    error_data,
+    frame_error,
+    origin_allowed,
+    quietly,
+    receive,
+    send,
+)
+from bot.types import Conversation, Language
 
 log = logging.getLogger(__name__)
 
 HELLO_S = 10.0
-PING_S = 15.0
-
-
-@dataclass(frozen=True)
-class Door:
-    """What a door needs to open."""
-
-    live: Live
-    tokens: tokens.Tokens
-    origins: frozenset[str]
-    """Origins that may open the chat besides the server's own; `*` is any."""
-    messages_per_minute: int = 30
-    ping_s: float = PING_S
-
-
-class Closed(Exception):
-    """Ends a socket's session with a close code."""
-
-    def __init__(self, code: str) -> None:
-        self.code = wire.CLOSE[code]
-        super().__init__(code)
-
-
-def origin_allowed(origin: str | None, host: str | None, origins: frozenset[str]) -> bool:
-    """A browser names its origin; it must be the server's own or a listed one. Others name none."""
-    if origin is None or "*" in origins or origin in origins:
-        return True
-    return host is not None and origin.split("://", 1)[-1] == host
 
 
 async def serve(ws: WebSocket, door: Door) -> None:
@@ -65,20 +44,13 @@ async def serve(ws: WebSocket, door: Door) -> None:
         hello = await _hello(ws)
         await _Session(ws, door, hello).run()
     except Closed as closed:
-        await _quietly(ws.close(closed.code, str(closed)))
+        await quietly(ws.close(closed.code, str(closed)))
     except (WebSocketDisconnect, RuntimeError):
         pass  # The shopper has gone; starlette raises RuntimeError for a send after that.
     except StoreError as error:
         log.error("socket closed: %s", error)
-        await _quietly(send(ws, wire.envelope("error", None, _error("try_later", "Please try again.", True))))
-        await _quietly(ws.close(wire.CLOSE["try_later"], "try later"))
-
-
-async def _quietly(sending: Awaitable[Any]) -> None:
-    try:
-        await sending
-    except (WebSocketDisconnect, RuntimeError):
-        pass
+        await quietly(send(ws, wire.envelope("error", None, error_data("try_later", "Please try again.", True))))
+        await quietly(ws.close(wire.CLOSE["try_later"], "try later"))
 
 
 async def _hello(ws: WebSocket) -> wire.Hello:
@@ -234,11 +206,13 @@ class _Session:
             except IdempotencyConflict:
                 await self._send(
                     "error",
-                    _error("idempotency_conflict", "This `client_id` was used for another text.", False, "client_id"),
+                    error_data(
+                        "idempotency_conflict", "This `client_id` was used for another text.", False, "client_id"
+                    ),
                 )
             except StoreError as error:
                 log.error("frame not carried out: %s", error)
-                await self._send("error", _error("try_later", "Nothing was saved; please try again.", True))
+                await self._send("error", error_data("try_later", "Nothing was saved; please try again.", True))
 
     async def _act(self, frame: wire.Frame) -> None:
         conversation_id = self.conversation.id
@@ -267,12 +241,13 @@ class _Session:
     async def _message(self, frame: wire.MessageSend) -> None:
         if self._too_fast():
             return await self._send(
-                "error", _error("too_fast", "Too many messages; please wait a moment.", True, client_id=frame.client_id)
+                "error",
+                error_data("too_fast", "Too many messages; please wait a moment.", True, client_id=frame.client_id),
             )
         conversation = await self.store.conversation(self.conversation.id)
         if conversation.owner == "closed":
             return await self._send(
-                "error", _error("closed", "This conversation is closed; start a new one.", False,
+                "error", error_data("closed", "This conversation is closed; start a new one.", False,
                                 client_id=frame.client_id)
             )  # fmt: skip
         event, new = await self.store.append_message(
@@ -319,31 +294,3 @@ def shoppers_view(frame: dict[str, Any]) -> dict[str, Any]:
     if "owner" in frame["data"]:
         frame["data"]["owner"] = public_owner(frame["data"]["owner"])
     return frame
-
-
-async def receive(ws: WebSocket) -> str | bytes:
-    """The next frame's payload."""
-    message = await ws.receive()
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1000))
-    return message.get("text") or message.get("bytes") or ""
-
-
-async def send(ws: WebSocket, frame: Mapping[str, Any]) -> None:
-    """One frame as JSON text."""
-    await ws.send_text(json.dumps(frame, ensure_ascii=False, separators=(",", ":")))
-
-
-def frame_error(error: FrameError) -> dict[str, Any]:
-    """A frame's fault as the data of an `error`."""
-    return _error(error.code, str(error), False, error.field)
-
-
-def _error(code: str, message: str, retryable: bool, field: str | None = None, **more: str) -> dict[str, Any]:
-    data = {"code": code, "message": message, "retryable": retryable, "request_id": uuid.uuid4().hex[:12], **more}
-    return {**data, "field": field} if field else data
-
-
-error_data: Callable[..., dict[str, Any]] = _error
-__all__ = ["Closed", "Door", "Event", "StaleEpoch", "error_data", "frame_error", "origin_allowed", "receive", "send",
-           "serve", "shoppers_view"]  # fmt: skip

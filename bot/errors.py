@@ -1,21 +1,21 @@
 """Everything that the bot raises on purpose.
 
-    BotError
-    ├── SettingsError        a setting, flag or file is wrong: fix it and start again
-    │   ├── PortInUse
-    │   └── TemplateError
-    ├── DocumentError        a document cannot be read: names file and line
-    ├── ModelError           a model, adapter or index is missing or does not fit
-    ├── PromptTooLong        the question alone exceeds the budget
-    ├── EngineError          generation failed: the turn becomes a handoff
-    ├── StoreError           the database cannot be reached or written: try again
-    │   ├── StaleEpoch       the writer no longer owns the conversation
-    │   ├── IdempotencyConflict   same `client_id`, another text
-    │   ├── NotFound         no such conversation
-    │   ├── NotQueued        it does not wait for a human agent
-    │   ├── AlreadyClaimed   somebody else won: `.agent_id`
-    │   └── AtCapacity       the agent holds as many conversations as allowed
-    └── FrameError           a frame cannot be read: `.code`, `.field`
+BotError
+├── SettingsError        a setting, flag or file is wrong: fix it and start again
+│   ├── PortInUse
+│   └── TemplateError
+├── DocumentError        a document cannot be read: names file and line
+├── ModelError           a model, adapter or index is missing or does not fit
+├── PromptTooLong        the question alone exceeds the budget
+├── EngineError          generation failed: the turn becomes a handoff
+├── StoreError           the database cannot be reached or written: try again
+│   ├── StaleEpoch       the writer no longer owns the conversation
+│   ├── IdempotencyConflict   same `client_id`, another text
+│   ├── NotFound         no such conversation
+│   ├── NotQueued        it does not wait for a human agent
+│   ├── AlreadyClaimed   somebody else won: `.agent_id`
+│   └── AtCapacity       the agent holds as many conversations as allowed
+└── FrameError           a frame cannot be read: `.code`, `.field`
 """
 
 from __future__ import annotations

@@ -168,9 +168,7 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-def example(
-    tokenizer: Tokenizer, messages: Sequence[Message], answer: str, end: str
-) -> tuple[list[int], list[int]]:
+def example(tokenizer: Tokenizer, messages: Sequence[Message], answer: str, end: str) -> tuple[list[int], list[int]]:
     """One training example: the served prompt, then the answer and `end` (the end-of-turn token's text).
 
     The prompt is a prefix of the example by construction; loss is taken on the answer alone.

@@ -101,9 +101,7 @@ class Store(Protocol):
     An `epoch` that is not the conversation's current one raises StaleEpoch and writes nothing.
     """
 
-    async def create(
-        self, *, site: str, locale: Language, shopper_id: str | None, resume_hash: str
-    ) -> Conversation:
+    async def create(self, *, site: str, locale: Language, shopper_id: str | None, resume_hash: str) -> Conversation:
         """A new conversation, owned by the bot, epoch 1, with an empty log."""
         ...
 

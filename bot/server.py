@@ -15,20 +15,19 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
 
-from bot import __version__, chat, desk, tokens, wire
+from bot import __version__, chat, desk, desk_socket, tokens, wire
 from bot.errors import StoreError
 from bot.live import Live
+from bot.sockets import Door
 
 log = logging.getLogger(__name__)
 WEB = Path(__file__).parent / "web"
-POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; "
-    "connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'"
-)
+POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'"
 
 
-def create_app(live: Live, door: chat.Door, the_desk: desk.Desk, *, demo: Demo | None = None) -> FastAPI:
+def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None = None) -> FastAPI:
     """The app over parts that stand; it owns their life from start to end."""
 
     @asynccontextmanager
@@ -62,7 +61,12 @@ def create_app(live: Live, door: chat.Door, the_desk: desk.Desk, *, demo: Demo |
         response = await call_next(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        if request.url.path in ("/", "/desk"):
+        if request.url.path == "/widget.js" or request.url.path.startswith("/web/"):
+            response.headers["Access-Control-Allow-Origin"] = "*"  # The widget's modules run on the shop's pages.
+            response.headers["Cache-Control"] = (
+                "no-cache"  # Kept, but asked about: pages and parts are of one version.
+            )
+        if request.url.path in ("/", "/desk") or request.url.path.startswith("/web/"):
             response.headers["Content-Security-Policy"] = POLICY
             response.headers["X-Frame-Options"] = "DENY"
         return response
@@ -73,7 +77,7 @@ def create_app(live: Live, door: chat.Door, the_desk: desk.Desk, *, demo: Demo |
 
     @app.websocket("/v1/agent")
     async def agent_socket(ws: WebSocket) -> None:
-        await desk.serve(ws, the_desk, door)
+        await desk_socket.serve(ws, the_desk, door)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> PlainTextResponse:
@@ -112,6 +116,8 @@ def create_app(live: Live, door: chat.Door, the_desk: desk.Desk, *, demo: Demo |
     async def desk_page() -> FileResponse:
         return FileResponse(WEB / "desk.html")
 
+    app.mount("/web", StaticFiles(directory=WEB))
+
     if demo is not None:
         demo.mount(app, door.tokens)
     return app
@@ -149,5 +155,3 @@ class Demo:
         for order in json.loads(self.orders.read_text(encoding="utf-8")):
             found.setdefault(order["shopper"], []).append(order["number"])
         return found
-
-

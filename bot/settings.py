@@ -21,7 +21,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BOT_", env_file=".env", extra="ignore", frozen=True)
 
-    shop: str = Field("", description="The shop's name as the bot says it; empty: Fernhill in English, 蕨岭 in Chinese.")
+    shop: str = Field(
+        "", description="The shop's name as the bot says it; empty: Fernhill in English, 蕨岭 in Chinese."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data: Path = Field(Path(".data"), description="Folder of the state: database, index, signing key.")
@@ -43,7 +45,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of `local`.")
     quantize: Literal["none", "4bit"] = Field("none", description="`4bit` loads the base as NF4 (bitsandbytes).")
     orders: str = Field(
-        str(ROOT / "knowledge/orders.json"), description="The shop's orders: a JSON file, an http(s) address, or empty."
+        str(ROOT / "knowledge/orders.json"),
+        description="The shop's orders: a JSON file, an http(s) address, or empty.",
     )
     orders_key: SecretStr | None = Field(None, description="Bearer token of the orders' address.")
     order_pattern: str = Field(r"\bFH\d{8}\b", description="Regular expression of an order number.")
@@ -78,7 +81,11 @@ class Settings(BaseSettings):
     @property
     def adapter_folder(self) -> Path | None:
         """The adapter to load: the built-in one belongs to the built-in base."""
-        if self.adapter is None and self.model == str(ROOT / "bot/models/base") and "adapter" not in self.model_fields_set:
+        if (
+            self.adapter is None
+            and self.model == str(ROOT / "bot/models/base")
+            and "adapter" not in self.model_fields_set
+        ):
             return ROOT / "bot/models/adapter"
         return self.adapter
 

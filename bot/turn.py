@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot import escalation, evidence, prompt, wire
+from bot.asked_orders import find_orders, order_passage
 from bot.errors import EngineError, PromptTooLong, StaleEpoch
 from bot.handoff import priority_of
+from bot.history import Told, read_log
 from bot.protocols import Engine, Orders, Retriever, SentimentModel, Store
 from bot.types import (
     Citation,
@@ -27,9 +29,7 @@ from bot.types import (
     Handoff,
     Hit,
     Language,
-    Message,
     Mood,
-    Order,
     Outcome,
     Passage,
     Reason,
@@ -66,21 +66,6 @@ class Bot:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the log tells of a conversation when a turn begins."""
-
-    text: str
-    history: tuple[Message, ...]
-    questions: tuple[str, ...]
-    """The shopper's messages, oldest first, this one last."""
-    angers: tuple[float, ...]
-    outcomes: tuple[Outcome, ...]
-    """Of the turns since the last handoff."""
-    handed_off_after: int
-    """How many of `angers` came before the last handoff."""
-
-
-@dataclass(frozen=True)
 class Found:
     """What was read before answering."""
 
@@ -91,9 +76,7 @@ class Found:
     """An order was named, and is none of this shopper's."""
 
 
-async def answer(
-    bot: Bot, conversation_id: str, message_id: str, *, emit: Emit, announce: Announce
-) -> Outcome:
+async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit, announce: Announce) -> Outcome:
     """Tell one turn to its end.
 
     Cancelling the task ends the turn as `cancelled`, keeping what was shown.
@@ -126,47 +109,6 @@ async def answer(
     except Exception:  # The edge of a turn: whatever failed, the shopper gets a person.
         log.exception("turn failed")
     return await turn.hand_off("engine_failed")
-
-
-def read_log(events: Sequence[Event], message_id: str) -> Told:
-    """What the log says up to the shopper's message `message_id`."""
-    history: list[Message] = []
-    questions: list[str] = []
-    angers: list[float] = []
-    outcomes: list[Outcome] = []
-    handed_off_after, text = 0, ""
-    for event in events:
-        data = event.data
-        if mood := data.get("mood"):
-            angers.append(mood["angry"])
-        match event.type:
-            case "message.created" if data["role"] == "shopper":
-                questions.append(data["text"])
-                if data["message_id"] == message_id:
-                    text = data["text"]
-                    break
-                history.append(Message("user", data["text"]))
-            case "message.created" if data["role"] == "human":
-                history.append(Message("assistant", data["text"]))
-            case "message.completed":
-                history.append(Message("assistant", data["text"]))
-                outcomes.append(data["outcome"])
-            case "owner.changed" if data["owner"] != "bot":
-                handed_off_after, outcomes = len(angers), []
-    return Told(text, _in_turns(history), tuple(questions), tuple(angers), tuple(outcomes), handed_off_after)
-
-
-def _in_turns(history: Sequence[Message]) -> tuple[Message, ...]:
-    """Neighbours of one role joined, beginning with the user, ending with the assistant, as chat templates want it."""
-    joined: list[Message] = []
-    for message in history:
-        if joined and joined[-1].role == message.role:
-            joined[-1] = Message(message.role, f"{joined[-1].content}\n{message.content}")
-        elif joined or message.role == "user":
-            joined.append(message)
-    if joined and joined[-1].role == "user":
-        joined.pop()
-    return tuple(joined)
 
 
 class _Turn:
@@ -337,7 +279,7 @@ async def look(bot: Bot, conversation: Conversation, told: Told, language: Langu
         asyncio.to_thread(
             bot.retriever.search, told.text, language=language, top_k=bot.top_k, context=told.questions[:-1][-2:]
         ),
-        asyncio.to_thread(find_orders, bot, conversation.shopper_id, told.text),
+        asyncio.to_thread(find_orders, bot.orders, bot.order_pattern, conversation.shopper_id, told.text),
     )
     passages = [order_passage(order, language) for order in orders]
     if not missing:
@@ -350,37 +292,6 @@ def evidence_of(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> li
     if has_order:
         return [hit.passage for hit in hits if hit.score >= min_score]
     return [hit.passage for hit in hits] if hits and hits[0].score >= min_score else []
-
-
-_MY_ORDER = re.compile(
-    r"\b(?:where(?:'?s| is| are)?|track|status of|when (?:will|does|is))\b[^.?!]{0,30}\bmy\b[^.?!]{0,20}"
-    r"\b(?:orders?|parcels?|packages?|stuff|delivery|things?)\b|\b(?:has|did|is) my (?:order|parcel|package)\b|\bmy (?:last|latest|recent) order\b"
-    r"|\border status\b|(?:我的?|查一?下?)(?:订单|快递|包裹|货|东西)[^。？?]{0,8}(?:哪|到|发|状态|物流|多久|呢|啥)|查(?:一?下)?(?:我的)?(?:订单|物流|快递)",
-    re.IGNORECASE,
-)
-
-
-def find_orders(bot: Bot, shopper_id: str | None, text: str) -> tuple[list[Order], bool]:
-    """The orders that a message is about, and whether it names one that is none of this shopper's.
-
-    An anonymous shopper has no orders, so a number gets the same words as one that does not exist.
-    """
-    if numbers := {match.group().upper() for match in bot.order_pattern.finditer(text)}:
-        found = [bot.orders.lookup(number, shopper_id) for number in sorted(numbers)] if shopper_id else []
-        orders = [order for order in found if order is not None]
-        return orders, not orders
-    if shopper_id and _MY_ORDER.search(text):
-        return bot.orders.recent(shopper_id, 1), False
-    return [], False
-
-
-def order_passage(order: Order, language: Language) -> Passage:
-    """An order's facts, as the model reads and cites them."""
-    title = {"en": "Order", "zh": "订单"}[language]
-    return Passage(
-        id=f"order:{order.number}", doc_id=f"order:{order.number}", title=title, heading=order.number,
-        text="\n".join(f"- {fact}" for fact in order.facts[language]), language=language,
-    )  # fmt: skip
 
 
 def citation_data(citation: Citation) -> dict[str, Any]:

@@ -176,13 +176,14 @@ def signer(settings: Settings) -> tokens.Tokens:
 
 def serving(settings: Settings, *, progress: bool = False) -> Serving:
     """The whole server."""
-    from bot import chat, desk, server
+    from bot import desk, server
     from bot.live import Live
+    from bot.sockets import Door
 
     signing = signer(settings)
     live = Live(bot(settings, progress=progress), bus(settings), grace_s=settings.grace_s)
     origins = frozenset(filter(None, (origin.strip().rstrip("/") for origin in settings.origins.split(","))))
-    door = chat.Door(live, signing, origins, settings.messages_per_minute)
+    door = Door(live, signing, origins, settings.messages_per_minute)
     the_desk = desk.Desk(live, capacity=settings.capacity, lease_s=settings.lease_s)
     sample = settings.knowledge / "products.json", Path(settings.orders)
     demo = None

@@ -11,9 +11,10 @@ import httpx
 import uvicorn
 from websockets.asyncio.client import connect
 
-from bot import chat, desk, server, tokens
+from bot import desk, server, tokens
 from bot.bus.memory import MemoryBus
 from bot.live import Live
+from bot.sockets import Door
 from tests.parts import make_bot
 
 
@@ -77,7 +78,7 @@ async def house(folder, *, grace_s=15.0, lease_s=60.0, ping_s=15.0, capacity=2, 
     """A server on a free port, stopped at the end."""
     live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s)
     signer = tokens.Tokens("k" * 48)
-    door = chat.Door(live, signer, frozenset(), messages_per_minute=per_minute, ping_s=ping_s)
+    door = Door(live, signer, frozenset(), messages_per_minute=per_minute, ping_s=ping_s)
     app = server.create_app(live, door, desk.Desk(live, capacity=capacity, lease_s=lease_s))
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)

@@ -39,9 +39,7 @@ class WordRetriever:
     generation = "words"
 
     def search(self, query: str, *, language: Language, top_k: int, context: Sequence[str] = ()) -> list[Hit]:
-        found = [
-            Hit(p, overlap(query, f"{p.title} {p.heading} {p.text}")) for p in PASSAGES if p.language == language
-        ]
+        found = [Hit(p, overlap(query, f"{p.title} {p.heading} {p.text}")) for p in PASSAGES if p.language == language]
         return sorted(found, key=lambda hit: -hit.score)[:top_k]
 
 
@@ -95,9 +93,7 @@ def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
 async def start(bot: turn.Bot, text: str, *, shopper: str | None = None, conversation: str | None = None):
     """A shopper's message in the log: (conversation id, message id)."""
     if conversation is None:
-        created = await bot.store.create(
-            site="t", locale="en", shopper_id=shopper, resume_hash=tokens.new_secret()[1]
-        )
+        created = await bot.store.create(site="t", locale="en", shopper_id=shopper, resume_hash=tokens.new_secret()[1])
         conversation = created.id
     message_id = f"m_{abs(hash((conversation, text, len(await bot.store.events(conversation)))))}"
     await bot.store.append_message(conversation, client_id=message_id, message_id=message_id, text=text)

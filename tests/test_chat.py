@@ -95,7 +95,9 @@ async def test_hanging_up_before_the_first_delta_cancels_after_the_grace(tmp_pat
         async with server.chat() as shopper:
             await shopper.send("message.send", client_id="1", text=QUESTION)
             ack = await shopper.until("ack")
-        while not any(e.type == "message.completed" for e in await server.live.bot.store.events(ack["conversation_id"])):
+        while not any(
+            e.type == "message.completed" for e in await server.live.bot.store.events(ack["conversation_id"])
+        ):
             await asyncio.sleep(0.01)
         last = (await server.live.bot.store.events(ack["conversation_id"]))[-1]
         assert last.data["outcome"] == "truncated"

@@ -97,7 +97,12 @@ async def test_capacity_is_kept(tmp_path):
 
 
 async def test_a_human_agent_who_lost_the_conversation_cannot_speak_in_it(tmp_path):
-    async with house(tmp_path) as server, server.chat() as shopper, server.rest("anna") as anna, server.rest("li") as li:
+    async with (
+        house(tmp_path) as server,
+        server.chat() as shopper,
+        server.rest("anna") as anna,
+        server.rest("li") as li,
+    ):
         conversation = await queued(shopper)
         await anna.post(f"/v1/queue/{conversation}/claim")
         await anna.post(f"/v1/queue/{conversation}/release", json={"to": "queue"})

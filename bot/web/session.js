@@ -6,7 +6,7 @@
 
 import { Connection, socketUrl } from "./connection.js";
 
-const RETRY_AFTER_GAP = 1; // Asking twice for the same missing event would ask for ever.
+const ASK_AGAIN = 1; // Times that a missing event is asked for: without an end it could be for ever.
 
 export class Session {
   constructor({ server, site, token, locale, tell }) {
@@ -81,16 +81,28 @@ export class Session {
     this.connection.start();
   }
 
-  /** Leave this conversation; the next hello begins a new one, perhaps as another shopper. */
-  anew({ token = this.token, keep = false } = {}) {
-    this.token = token;
-    this.saved = keep ? this.load() : {};
-    this.clear();
+  /** Leave this conversation; the next hello begins a new one. */
+  anew() {
+    this.saved = {};
+    this.switch();
     this.save();
+  }
+
+  /** Another shopper, or with null nobody: their own conversation if this browser knows one. */
+  become(token) {
+    const same = subject(token) === subject(this.token);
+    this.token = token;
+    if (same && !this.stopped) return; // A fresh token for the next hello.
+    if (!same) this.saved = this.load();
+    this.switch();
+  }
+
+  switch() {
+    this.clear();
     this.tell("reset");
-    if (this.connection.state === "idle") return;
-    if (this.connection.state === "stopped") this.connection.start();
-    else this.connection.again();
+    const { state } = this.connection;
+    if (state === "stopped" || (state === "idle" && this.begun)) this.connection.start();
+    else if (state !== "idle") this.connection.again();
   }
 
   send(text) {
@@ -223,7 +235,7 @@ export class Session {
   inOrder({ seq }) {
     while (this.acked.delete(this.lastSeq + 1) && seq > this.lastSeq + 1) this.lastSeq += 1;
     if (seq <= this.lastSeq) return false;
-    if (seq > this.lastSeq + 1 && this.gaps < RETRY_AFTER_GAP) {
+    if (seq > this.lastSeq + 1 && this.gaps < ASK_AGAIN) {
       this.gaps += 1;
       this.connection.again();
       return false;

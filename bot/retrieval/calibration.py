@@ -1,0 +1,151 @@
+"""Calibration: from the features of a query's passages to the probability that each of them answers it.
+
+Three small linear models, fitted by `python -m finetune encoder --calibrate` and kept in `bot/models/retrieval.json`:
+one ranks passages, one tells whether the best one answers at all, one tells a follow-up from a question of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bot.errors import ModelError
+from bot.retrieval.keyword import content_terms
+from bot.retrieval.shelf import QUERY_FEATURES, RANK_FEATURES, Candidates
+from bot.types import LANGUAGES, Language
+
+FOLLOW_FEATURES = ("opens", "points", "terms", "alone", "gain")
+"""The text opens like a follow-up, points at something said before, how many content terms it has, how probably its
+best passage answers it alone, and how much more probably together with the message before it."""
+
+_OPENS = {
+    "en": re.compile(
+        r"(ok(ay)?|so|and|but|or|also|then|what about|how about|what if|same|really|why|even|no|yes|hm+)\b", re.I
+    ),
+    "zh": re.compile(r"那|还有|然后|所以|如果|要是|为什么|为啥|不是|好的|嗯|哦|就算|另外"),
+}
+_POINTS = {
+    "en": re.compile(
+        r"\b(it|its|that|this|these|those|they|them|one|ones|then|there|either|both|too|instead|else)\b", re.I
+    ),
+    "zh": re.compile(r"呢|它|这|那|也|之前|刚才|同样|一样|还要|还能|还会|到时"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A linear model over standardised features."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """One number a row.  # (N,)"""
+        return (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One language's models."""
+
+    rank: Weights
+    answers: Weights
+    follows: Weights
+
+
+def load_calibration(path: Path) -> dict[Language, Calibration]:
+    """Every language's calibration.
+
+    Raises:
+        ModelError: the file is missing, broken, or was fitted for other features.
+    """
+    again = "run `python -m finetune encoder --calibrate`"
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        fitted_for = [content["rank_features"], content["query_features"], content["follow_features"]]
+        if fitted_for != [list(RANK_FEATURES), list(QUERY_FEATURES), list(FOLLOW_FEATURES)]:
+            raise ModelError(f"{path} was fitted for other features; {again}.")
+        return {
+            language: Calibration(
+                **{
+                    name: Weights(tuple(w["mean"]), tuple(w["scale"]), tuple(w["weights"]), w["bias"])
+                    for name, w in content["languages"][language].items()
+                }
+            )
+            for language in LANGUAGES
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"The calibration {path} cannot be read ({error}); {again}.") from error
+
+
+def save_calibration(path: Path, calibrations: dict[Language, Calibration]) -> None:
+    """Write the file that `load_calibration` reads."""
+    content = {
+        "rank_features": RANK_FEATURES,
+        "query_features": QUERY_FEATURES,
+        "follow_features": FOLLOW_FEATURES,
+        "languages": {language: asdict(calibration) for language, calibration in calibrations.items()},
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+def rank(candidates: Candidates, weights: Weights) -> np.ndarray:
+    """Logits by which the candidates are ordered.  # (N,)"""
+    return weights.logits(candidates.ranking)
+
+
+def query_features(candidates: Candidates, ranks: np.ndarray) -> np.ndarray:
+    """QUERY_FEATURES of the best candidate.  # (len(QUERY_FEATURES),)"""
+    order = np.argsort(-ranks, kind="stable")
+    best = int(order[0])
+    gap = float(ranks[best] - ranks[order[1]]) if len(order) > 1 else 5.0
+    row = dict(zip(RANK_FEATURES, candidates.ranking[best], strict=True))
+    return np.array(
+        [
+            row["dense"],
+            row["known"],
+            row["keyword"],
+            candidates.covered[best],
+            min(gap, 5.0),
+            candidates.unanswerable,
+            candidates.vocabulary,
+            np.log1p(candidates.terms),
+        ]
+    )
+
+
+def probabilities(candidates: Candidates, calibration: Calibration) -> np.ndarray:
+    """The probability that each candidate answers: the best one's, shrunk by how far the others fall behind."""
+    ranks = rank(candidates, calibration.rank)
+    best = sigmoid(calibration.answers.logits(query_features(candidates, ranks)[None]))[0]
+    return best * np.exp(ranks - ranks.max())
+
+
+def follow_features(text: str, context: Sequence[str], language: Language, alone: float, joined: float) -> np.ndarray:
+    """FOLLOW_FEATURES of a message.  # (len(FOLLOW_FEATURES),)
+
+    Args:
+        alone: The best passage's probability for the text alone.
+        joined: The same for the text under the message before it.
+    """
+    return np.array(
+        [
+            float(bool(_OPENS[language].match(text.strip()))),
+            float(bool(_POINTS[language].search(text))),
+            np.log1p(len(content_terms(text, language))),
+            alone,
+            joined - alone,
+        ]
+    )
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """The logistic function."""
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

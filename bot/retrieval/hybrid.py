@@ -1,0 +1,185 @@
+"""The retriever: finds the passages that answer a query, by vectors and keywords, with calibrated scores.
+
+Builds its index from the documents and the known questions, and keeps the vectors in a folder until either changes.
+Run `python -m bot search "how long does delivery take"`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from bot.errors import ModelError
+from bot.models import minilm_path
+from bot.retrieval import calibration, dense
+from bot.retrieval.calibration import Calibration
+from bot.retrieval.documents import load_documents
+from bot.retrieval.questions import Question, join, read_questions
+from bot.retrieval.shelf import Shelf, build_shelf, find, views_of
+from bot.types import LANGUAGES, Hit, Language, Passage
+
+MODELS = Path(__file__).parents[1] / "models"
+LAYOUT = 1
+"""Grows when the files of an index, or what is indexed of a passage, change."""
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def encoder(language: Language) -> dense.Encoder:
+    """The built-in encoder of a language, loaded once per process. Raises ModelError."""
+    match language:
+        case "en":
+            adapter = MODELS / "encoder-en"
+            return dense.Encoder(minilm_path(), adapter=adapter if adapter.is_dir() else None)
+        case "zh":
+            return dense.Encoder(MODELS / "encoder-zh")
+
+
+class HybridRetriever:
+    """Implements `bot.protocols.Retriever`; immutable, may be called from any thread."""
+
+    def __init__(
+        self, shelves: dict[Language, Shelf], calibrations: dict[Language, Calibration], generation: str
+    ) -> None:
+        self._shelves = shelves
+        self._calibrations = calibrations
+        self.generation = generation
+        """Id of documents, known questions, encoders and calibration; sixteen hex digits."""
+
+    def search(self, query: str, *, language: Language, top_k: int, context: Sequence[str] = ()) -> list[Hit]:
+        """Best first; none if the language has no documents or the query no text.
+
+        Args:
+            context: The shopper's earlier messages, oldest first; the last one helps to understand a follow-up.
+        """
+        shelf = self._shelves.get(language)
+        if shelf is None or not query.strip():
+            return []
+        weights = self._calibrations[language]
+        texts = [query, join(context, query)] if context else [query]
+        vectors = encoder(language).encode(texts)
+        found = [scores(shelf, weights, text, vector) for text, vector in zip(texts, vectors, strict=True)]
+        total = blend(query, context, language, weights, *found) if context else found[0]
+        best = np.argsort(-total, kind="stable")[:top_k]
+        return [Hit(shelf.passages[n], float(total[n])) for n in best if total[n] > 0]
+
+
+def scores(shelf: Shelf, weights: Calibration, text: str, vector: np.ndarray) -> np.ndarray:
+    """The probability of each of the shelf's passages; 0 for those that are not even candidates.  # (P,)"""
+    candidates = find(shelf, text, vector)
+    all_scores = np.zeros(len(shelf.passages))
+    all_scores[candidates.numbers] = calibration.probabilities(candidates, weights)
+    return all_scores
+
+
+def blend(
+    text: str, context: Sequence[str], language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray
+) -> np.ndarray:
+    """The mean of two searches, weighted by how probably the text is a follow-up.  # (P,)"""
+    features = calibration.follow_features(text, context, language, float(alone.max()), float(joined.max()))
+    share = calibration.sigmoid(weights.follows.logits(features[None]))[0]
+    return (1 - share) * alone + share * joined
+
+
+def build_or_load(
+    documents_folder: Path, index_folder: Path, questions: Path | None, *, progress: bool
+) -> HybridRetriever:
+    """The retriever over a folder's documents; vectors are computed only if something has changed.
+
+    Args:
+        index_folder: Where vectors are kept; made if missing. A broken one is built again.
+        questions: Known questions as JSON Lines; None or a missing file means none.
+        progress: Show a bar while building.
+
+    Raises:
+        DocumentError: a document or a known question cannot be read.
+        ModelError: an encoder or the calibration is missing.
+    """
+    passages = load_documents(documents_folder)
+    asked = read_questions(questions, {passage.id for passage in passages})
+    calibrations = calibration.load_calibration(MODELS / "retrieval.json")
+    languages = [language for language in LANGUAGES if any(p.language == language for p in passages)]
+    generation = _generation(passages, asked, languages)
+    shelves: dict[Language, Shelf] = {}
+    vectors = _load(index_folder, generation, languages)
+    if vectors is None:
+        vectors = {
+            language: _encode(language, passages, asked, progress=progress) for language in languages
+        }
+        _save(index_folder, generation, vectors)
+    for language in languages:
+        shelves[language] = build_shelf(
+            language,
+            [passage for passage in passages if passage.language == language],
+            vectors[language][0],
+            [question for question in asked if question.language == language],
+            vectors[language][1],
+        )
+    return HybridRetriever(shelves, calibrations, generation)
+
+
+def _encode(
+    language: Language, passages: Sequence[Passage], asked: Sequence[Question], *, progress: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of the passages' views, and of the known questions."""
+    views = [view for passage in passages if passage.language == language for view in views_of(passage)]
+    texts = [question.full_text for question in asked if question.language == language]
+    made = encoder(language).encode([*views, *texts], progress=f"Indexing {language}" if progress else None)
+    return made[: len(views)], made[len(views) :]
+
+
+def _generation(passages: Sequence[Passage], asked: Sequence[Question], languages: Sequence[Language]) -> str:
+    digest = hashlib.sha256(f"{LAYOUT}\n".encode())
+    for item in (*passages, *asked):
+        digest.update(repr(item).encode())
+    for language in languages:
+        digest.update(encoder(language).fingerprint.encode())
+    digest.update((MODELS / "retrieval.json").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _save(folder: Path, generation: str, vectors: dict[Language, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write beside the old index, then take its place, so that a crash leaves the old or none."""
+    fresh = folder.with_name(f"{folder.name}.{generation}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    files = {}
+    for language, (views, questions) in vectors.items():
+        for kind, rows in (("passages", views), ("questions", questions)):
+            name = f"{language}-{kind}.faiss"
+            dense.save_index(dense.build_index(rows), fresh / name)
+            files[name] = hashlib.sha256((fresh / name).read_bytes()).hexdigest()
+    (fresh / "index.json").write_text(json.dumps({"generation": generation, "files": files}, indent=1), "utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+
+
+def _load(
+    folder: Path, generation: str, languages: Sequence[Language]
+) -> dict[Language, tuple[np.ndarray, np.ndarray]] | None:
+    """The saved vectors; None if there are none, or others, or broken ones."""
+    try:
+        manifest = json.loads((folder / "index.json").read_text("utf-8"))
+        if manifest["generation"] != generation:
+            return None
+        for name, digest in manifest["files"].items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+                raise ModelError(f"{folder / name} has changed since it was written")
+
+        def read(language: Language, kind: str) -> np.ndarray:
+            return dense.rows(dense.load_index(folder / f"{language}-{kind}.faiss")).copy()
+
+        return {language: (read(language, "passages"), read(language, "questions")) for language in languages}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
+        log.warning("The index in %s is broken (%s); it is built again.", folder, error)
+        return None
