@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError, StatementError
 
 from bot.errors import SettingsError, StoreError
 
@@ -117,8 +117,10 @@ class Postgres:
         except SQLAlchemyError as error:
             raise self._explain(error) from None
 
-    def _explain(self, error: SQLAlchemyError) -> StoreError:
+    def _explain(self, error: SQLAlchemyError) -> Exception:
         """What is wrong, and what to do; neither the password nor what was being written."""
+        if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+            return error.orig or error  # a value that cannot be written: the caller's mistake
         place = f"PostgreSQL at {self._url.host or 'the local socket'}:{self._url.port or 5432}"
         problem = str(getattr(error, "orig", None) or error).partition("\n")[0]
         if password := self._url.password:
@@ -132,7 +134,7 @@ class Postgres:
                 return StoreError(f"{place} has a full disk; free some space. Nothing was written.")
             case "42501" | "28000" | "28P01":
                 return StoreError(f"{place} refuses this user ({problem}); check the user, password and rights.")
-            case None:
+            case None if not isinstance(error, DataError):
                 return StoreError(f"{place} cannot be reached ({problem}); check that it runs, and the address.")
             case state:
                 return StoreError(f"{place} refused ({state}: {problem}). Nothing was written.")
@@ -144,4 +146,4 @@ def _sqlstate(error: SQLAlchemyError) -> str | None:
 
 def _options(url: URL) -> str:
     given: Any = url.query.get("options", "")
-    return " ".join([given, *(f"-c {name}={value}" for name, value in _SESSION.items())]).strip()
+    return " ".join([*(f"-c {name}={value}" for name, value in _SESSION.items()), given]).strip()

@@ -74,7 +74,7 @@ def open_store(url: str, *, now: Callable[[], float] | None = None) -> SqlStore:
 def _parse(url: str) -> URL:
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingsError(  # without the address, which may hold a password
             "The database's address cannot be read; write `sqlite:///folder/file.db` or "
             "`postgresql://user:password@host/database`."

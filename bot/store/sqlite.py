@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from bot.errors import StoreError
 
@@ -137,7 +137,9 @@ class Sqlite:
             self._jobs.put(None)  # the end is for the outer loop
         return job
 
-    def _explain(self, error: Exception) -> StoreError:
+    def _explain(self, error: Exception) -> Exception:
+        if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+            return error.orig or error  # a value that cannot be written: the caller's mistake
         return StoreError(_advice(str(getattr(error, "orig", None) or error), self._url.database))
 
 
@@ -212,7 +214,7 @@ def _advice(problem: str, path: str | None) -> str:
         case "database or disk is full":
             return f"The disk that holds {path} is full; free some space. Nothing was written."
         case "disk I/O error":
-            return f"The disk that holds {path} failed; check it. Nothing was written."
+            return f"The disk that holds {path} failed; check it. What was sent may be lost."
         case "file is not a database" | "database disk image is malformed":
             return f"{path} is no usable SQLite database ({problem}); restore a backup, or name another file."
         case _ if "locked" in problem:

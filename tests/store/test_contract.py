@@ -220,7 +220,7 @@ async def test_data_that_is_no_json_fails_alone(store):
         store.append(made.id, "read", {"n": 2}),
         return_exceptions=True,
     )
-    assert isinstance(bad, Exception)
+    assert isinstance(bad, TypeError)
     assert [e.data["n"] for e in await store.events(made.id)] == [good.data["n"], good_too.data["n"]]
 
 

@@ -81,8 +81,3 @@ def upgrade() -> None:
         postgresql_where=is_open,
     )
     op.create_index("ix_handoffs_agent_id", "handoffs", ["agent_id"], sqlite_where=is_open, postgresql_where=is_open)
-
-
-def downgrade() -> None:
-    for table in ("health", "handoffs", "messages", "events", "conversations"):
-        op.drop_table(table)
