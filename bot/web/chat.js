@@ -133,7 +133,7 @@ class ShoptalkChat extends HTMLElement {
       h("span", { class: "mark", "aria-hidden": "true" }, icon("leaf")),
       h("div", { class: "titles" }, this.heading, this.subtitle),
       h("button", {
-        type: "button", class: "round", "aria-label": w.anew, title: w.anew, "data-testid": "new", onclick: () => this.anew(),
+        type: "button", class: "round", "aria-label": w.anew, title: w.anew, "data-testid": "new", onclick: () => this.askAnew(),
       }, icon("pen")),
       h("button", {
         type: "button", class: "round", "aria-label": w.close, title: w.close, "data-testid": "close", onclick: () => this.close(),
@@ -281,9 +281,9 @@ class ShoptalkChat extends HTMLElement {
     else if (connection.state !== "connecting") this.say("");
   }
 
-  say(text, button) {
+  say(text, ...buttons) {
     this.banner.hidden = !text;
-    this.banner.replaceChildren(...(text ? [h("span", {}, text), button].filter(Boolean) : []));
+    this.banner.replaceChildren(h("span", {}, text), ...buttons.filter(Boolean));
   }
 
   resume() {
@@ -372,6 +372,17 @@ class ShoptalkChat extends HTMLElement {
     this.input.focus();
   }
 
+  /** A conversation that is left cannot be found again: ask first. */
+  askAnew() {
+    const w = this.words;
+    if (this.session.empty || this.session.owner === "closed") return this.anew();
+    const button = (text, act) => h("button", { type: "button", class: "plain", onclick: act }, text);
+    const leave = button(w.anewYes, () => { this.say(""); this.anew(); });
+    const stay = button(w.anewNo, () => { this.say(""); this.input.focus(); });
+    this.say(w.anewAsk, leave, stay);
+    stay.focus();
+  }
+
   switchLanguage() {
     const next = languageOf(this.locale) === "en" ? "zh" : "en";
     try {
@@ -385,18 +396,18 @@ class ShoptalkChat extends HTMLElement {
 
   // Sources
 
-  showSource(citation, button) {
+  showSource(source, button) {
     const w = this.words;
-    const { title, heading } = sourceName(citation);
-    const url = citation.url && safeUrl(citation.url);
+    const { title, heading } = sourceName(source);
+    const url = source.url && safeUrl(source.url);
     this.sourceFrom = button;
-    this.sourceCard.setAttribute("aria-label", w.source(citation.n, title));
+    this.sourceCard.setAttribute("aria-label", w.source(source.n, heading));
     this.sourceCard.replaceChildren(
       h("header", {},
-        h("b", { class: "number" }, String(citation.n)),
-        h("div", { class: "titles" }, h("h3", {}, heading || title), heading && h("p", { class: "subtitle" }, title)),
+        h("b", { class: "number" }, String(source.n)),
+        h("div", { class: "titles" }, h("h3", {}, heading), title && h("p", { class: "subtitle" }, title)),
         h("button", { type: "button", class: "round", "aria-label": w.sourceClose, onclick: () => this.hideSource() }, icon("close"))),
-      h("blockquote", {}, blocks(citation.quote ?? "")),
+      h("blockquote", {}, blocks(source.quotes.join("\n"))),
       url && h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, w.sourceLink, icon("link")));
     this.sourceCard.hidden = false;
     this.sourceCard.focus();

@@ -9,7 +9,7 @@ const FIRST = ["FH-1002", "FH-2002", "FH-3001", "FH-4002", "FH-1105", "FH-5002",
 const WORDS = {
   en: {
     name: "Fernhill", nav: "Sections", skip: "Skip to the products", ribbon: "Free standard delivery on orders of $49 or more", shop: "Shop", service: "Service",
-    account: "Signed in as", nobody: "Not signed in", language: "中文", languageLabel: "切换到中文",
+    account: "Sample shopper", nobody: "Not signed in", language: "中文", languageLabel: "切换到中文",
     headline: "Good things for the quiet hours.",
     lead: "Kettles that pour where you point them, lamps that are kind to late readers, linen that gets better with every wash.",
     look: "See the shop", ask: "Ask us anything", products: "From the shelves", filter: "Category", all: "All", more: "Show everything",
@@ -24,7 +24,7 @@ const WORDS = {
   },
   zh: {
     name: "蕨岭", nav: "导航", skip: "跳到商品", ribbon: "满 99 元包邮，现货 48 小时内发货", shop: "商品", service: "服务",
-    account: "当前登录", nobody: "未登录", language: "English", languageLabel: "Switch to English",
+    account: "示例顾客", nobody: "未登录", language: "English", languageLabel: "Switch to English",
     headline: "好物，安放静好时光。",
     lead: "指哪儿浇哪儿的手冲壶，体贴夜读人的台灯，越洗越柔软的亚麻。",
     look: "逛一逛", ask: "问问客服", products: "货架上", filter: "分类", all: "全部", more: "查看全部",

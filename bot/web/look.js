@@ -67,6 +67,7 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .subtitle { font-size: 13px; line-height: 1.35; color: var(--muted); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .panel[data-owner="human"] header .subtitle { color: var(--accent-text); font-weight: 550; }
 .round { width: 44px; height: 44px; border-radius: 50%; display: grid; place-items: center; color: var(--muted); flex: none; }
+.round + .round { margin-inline-start: -8px; }
 .round:hover { background: var(--raised); color: var(--ink); }
 
 .banner, .queue { padding: 10px 16px; font-size: 14px; border-bottom: 1px solid var(--line); display: flex; gap: 6px 12px; align-items: center; justify-content: space-between; }
@@ -106,6 +107,8 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
   display: inline-grid; place-items: center; min-width: 19px; height: 19px; padding: 0 5px; margin-inline: 3px 1px; border-radius: 7px; position: relative; vertical-align: 1px;
   font-size: 11.5px; font-weight: 700; line-height: 1; color: var(--accent-text); background: light-dark(#fff, #151917); box-shadow: inset 0 0 0 1px color-mix(in oklab, var(--accent-text) 45%, transparent);
 }
+.together { white-space: nowrap; }
+:lang(zh) .cite { margin-inline: 1px; }
 button.cite::after { content: ""; position: absolute; inset: -12px -9px; }
 button.cite:hover { background: var(--accent); color: var(--accent-ink); }
 .foot { display: flex; flex-direction: column; align-items: flex-start; gap: 2px; padding: 4px 2px 0; max-width: 100%; }
@@ -113,6 +116,7 @@ button.cite:hover { background: var(--accent); color: var(--accent-ink); }
 .sourcechip { position: relative; display: inline-flex; align-items: center; gap: 6px; min-height: 32px; max-width: 100%; font-size: 12.5px; line-height: 1.35; color: var(--muted); text-align: start; padding: 2px 4px 2px 2px; }
 .sourcechip::after { content: ""; position: absolute; inset: -6px 0; }
 .sourcechip:hover { color: var(--accent-text); text-decoration: underline; text-underline-offset: 3px; }
+.sourcechip span { min-width: 0; overflow-wrap: anywhere; }
 .sourcechip b { display: inline-grid; place-items: center; min-width: 17px; height: 17px; border-radius: 6px; font-size: 11px; background: var(--raised); color: var(--accent-text); flex: none; }
 .marks { display: flex; align-items: center; gap: 8px; min-height: 30px; }
 .mark { font-size: 12.5px; color: var(--muted); }
@@ -156,6 +160,7 @@ footer { padding: 8px 12px max(6px, env(safe-area-inset-bottom)); }
 .composer { display: flex; align-items: flex-end; gap: 6px; border: 1px solid var(--edge); border-radius: 26px; padding: 3px; position: relative; background: var(--surface); }
 .composer:focus-within { border-color: var(--accent-text); box-shadow: 0 0 0 1px var(--accent-text); }
 textarea { flex: 1; min-width: 0; border: 0; background: none; resize: none; padding: 10px 4px 10px 15px; line-height: 24px; height: 44px; max-height: 140px; font-size: 16px; outline: none; }
+textarea:focus-visible { outline: none; }
 textarea::placeholder { color: var(--muted); opacity: 1; }
 .counter:not(:empty) { position: absolute; right: 14px; top: -22px; font-size: 12px; color: var(--muted); background: var(--surface); padding: 0 4px; }
 .send { width: 44px; height: 44px; border-radius: 50%; background: var(--raised); color: var(--muted); display: grid; place-items: center; flex: none; transition: background .15s, color .15s; }

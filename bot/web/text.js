@@ -29,12 +29,25 @@ export function blocks(text, { cite, links = false } = {}) {
   return fragment;
 }
 
+/* The last word, or the last three Chinese characters, before a citation: they stay on one line with it. */
+const LAST_WORD = /(?:[\u3000-\u9fff\uff00-\uffef]{1,3}|[^\s\u3000-\u9fff\uff00-\uffef]{1,24})$/;
+
 function inline(text, cite, links) {
   const parts = cite ? text.split(CITATION) : [text];
-  return parts.flatMap((part, index) => {
-    if (index % 2 === 1) return [cite(Number(part)) ?? `[${part}]`];
-    return links ? linked(part) : [part];
-  });
+  const nodes = [];
+  for (let index = 0; index < parts.length; index += 2) {
+    let words = parts[index];
+    const mark = index + 1 < parts.length ? cite(Number(parts[index + 1])) : null;
+    if (mark) {
+      const last = LAST_WORD.exec(words.trimEnd())?.[0] ?? "";
+      words = words.trimEnd().slice(0, words.trimEnd().length - last.length);
+      nodes.push(words, h("span", { class: "together" }, last, mark));
+    } else {
+      const brackets = index + 1 < parts.length ? `[${parts[index + 1]}]` : "";
+      nodes.push(...(links ? linked(words + brackets) : [words + brackets]));
+    }
+  }
+  return nodes;
 }
 
 function linked(text) {
@@ -52,8 +65,21 @@ export function safeUrl(url) {
   }
 }
 
-/** What a citation is called: the document's title, and the heading within it. */
-export function sourceName(citation) {
-  const heading = citation.passage_id?.includes("#") ? citation.passage_id.split("#").slice(1).join("#") : "";
-  return { title: citation.title, heading: heading === citation.title ? "" : heading };
+/** What a citation is called: the heading within a document, and the document's title. */
+export function sourceName({ title = "", passage_id = "" }) {
+  const at = passage_id.indexOf("#");
+  const heading = at < 0 ? "" : passage_id.slice(at + 1);
+  if (!heading || title === heading) return { heading: title, title: "" };
+  return { heading, title: title.endsWith(heading) ? title.slice(0, -heading.length).replace(/[\s:：·>›]+$/, "") : title };
+}
+
+/** Citations by their number: one source, perhaps with several quotes. */
+export function sources(citations) {
+  const found = new Map();
+  for (const { quote, ...citation } of citations) {
+    const source = found.get(citation.n) ?? { ...citation, quotes: [] };
+    if (quote && !source.quotes.includes(quote)) source.quotes.push(quote);
+    found.set(citation.n, source);
+  }
+  return [...found.values()];
 }

@@ -1,7 +1,7 @@
 /* The messages of a conversation as elements. Keeps one element an item, and tells screen readers only of whole, new ones. */
 
 import { clock, h, icon } from "./dom.js";
-import { blocks, sourceName } from "./text.js";
+import { blocks, sourceName, sources } from "./text.js";
 
 const QUIET_MS = 10 * 60_000; // A time is shown after this long without a message.
 
@@ -100,12 +100,16 @@ export class Transcript {
   }
 
   cite(item, n) {
-    const citation = item.citations.find((other) => other.n === n);
-    if (!citation) return null;
+    const source = sources(item.citations).find((other) => other.n === n);
+    return source && this.sourceButton(source, "cite", "citation", String(n));
+  }
+
+  sourceButton(source, look, test, ...children) {
     return h("button", {
-      type: "button", class: "cite", "data-testid": "citation", "aria-haspopup": "dialog",
-      "aria-label": this.words.source(n, citation.title), onclick: (event) => this.act.source(citation, event.currentTarget),
-    }, String(n));
+      type: "button", class: look, "data-testid": test, "aria-haspopup": "dialog",
+      "aria-label": this.words.source(source.n, sourceName(source).heading),
+      onclick: (event) => this.act.source(source, event.currentTarget),
+    }, ...children);
   }
 
   /** Under an answer: its sources by name, how it ended if not as usual, and the thumbs. */
@@ -116,15 +120,14 @@ export class Transcript {
       type: "button", class: "thumb", "aria-label": label, title: label, "aria-pressed": String(item.rating === rating),
       "data-keep": rating, "data-testid": `feedback-${rating}`, onclick: () => this.act.rate(item, rating),
     }, icon(drawing));
+    const chips = sources(item.citations).map((source) => this.sourceButton(
+      source, "sourcechip", "source-chip", h("b", {}, String(source.n)), h("span", {}, sourceName(source).heading)));
     return h("div", { class: "foot" },
-      item.citations.length > 0 && h("div", { class: "sources" }, item.citations.map((citation) => h("button", {
-        type: "button", class: "sourcechip", "aria-haspopup": "dialog", "aria-label": w.source(citation.n, citation.title),
-        onclick: (event) => this.act.source(citation, event.currentTarget),
-      }, h("b", {}, String(citation.n)), sourceName(citation).heading || citation.title))),
+      chips.length > 0 && h("div", { class: "sources" }, chips),
       h("div", { class: "marks" },
         mark && h("span", { class: "mark", "data-outcome": item.outcome }, mark),
-        item.seq && h("span", { class: "thumbs" }, thumb("up", w.up, "up"), thumb("down", w.down, "thumbdown"),
-          item.rating && h("span", { class: "mark" }, w.thanks))));
+        item.seq && h("span", { class: "thumbs" }, thumb("up", w.up, "up"), thumb("down", w.down, "thumbdown")),
+        item.rating && h("span", { class: "mark" }, w.thanks)));
   }
 
   state(item) {
