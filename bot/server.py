@@ -16,6 +16,9 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 
 from bot import __version__, chat, desk, desk_socket, tokens, wire
 from bot.errors import StoreError
@@ -45,7 +48,8 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
             await live.bus.aclose()
             await live.bot.store.aclose()
 
-    app = FastAPI(title="Shoptalk", version=__version__, lifespan=lifespan, openapi_url="/v1/openapi.json")
+    # The documentation page with its scripts, so that it asks nothing of other hosts.
+    app = FastAPIOffline(title="Shoptalk", version=__version__, lifespan=lifespan, openapi_url="/v1/openapi.json")
     app.include_router(desk.router(the_desk, door))
 
     @app.exception_handler(StoreError)
@@ -61,6 +65,10 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
         response = await call_next(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
+        if request.url.path.startswith(("/web/", "/widget.js")):
+            # A shop's page loads the widget's modules from here; they hold nothing secret.
+            response.headers["Access-Control-Allow-Origin"] = "*"
+            response.headers["Cache-Control"] = "no-cache"
         if request.url.path == "/widget.js" or request.url.path.startswith("/web/"):
             response.headers["Access-Control-Allow-Origin"] = "*"  # The widget's modules run on the shop's pages.
             response.headers["Cache-Control"] = (
@@ -118,6 +126,7 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
 
     app.mount("/web", StaticFiles(directory=WEB))
 
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
     if demo is not None:
         demo.mount(app, door.tokens)
     return app
