@@ -81,7 +81,12 @@ async def run_row(bot: turn.Bot, row: Mapping[str, Any], passages: Mapping[str, 
         else:
             data = {"message_id": f"a_{n}", "text": message["content"], "citations": [], "outcome": "answered"}
             await store.complete(
-                conversation.id, message_id=f"h_{n - 1}", outcome="answered", type="message.completed", data=data, epoch=1
+                conversation.id,
+                message_id=f"h_{n - 1}",
+                outcome="answered",
+                type="message.completed",
+                data=data,
+                epoch=1,
             )
     await store.append_message(conversation.id, client_id="q", message_id="q", text=row["text"])
 
@@ -98,7 +103,9 @@ async def run_row(bot: turn.Bot, row: Mapping[str, Any], passages: Mapping[str, 
     shown = last["text"] if outcome != "handed_off" else ""
     cited = [passages[c["passage_id"]] for c in last.get("citations", []) if c["passage_id"] in passages]
     context = [m["content"] for m in row["history"] if m["role"] == "user"]
-    hits = await asyncio.to_thread(bot.retriever.search, row["text"], language=language, top_k=10, context=context[-2:])
+    hits = await asyncio.to_thread(
+        bot.retriever.search, row["text"], language=language, top_k=10, context=context[-2:]
+    )
     found = [hit.passage.id for hit in hits]
     ranks = [found.index(p) + 1 for p in row["passages"] if p in found]
     body = evidence.MARK.sub("", shown)
@@ -126,7 +133,9 @@ def table(results: Sequence[Result]) -> dict[str, dict[str, float]]:
         one["key facts right (answerable)"] = share(r.facts_right for r in asked)
         one["key facts right (where answered)"] = share(r.facts_right for r in answered)
         one["unsupported claims shown"] = sum(len(r.unsupported) for r in rows)
-        one["abstained or handed off (unanswerable)"] = share(r.outcome in ("abstained", "handed_off") for r in without)
+        one["abstained or handed off (unanswerable)"] = share(
+            r.outcome in ("abstained", "handed_off") for r in without
+        )
         one["right language"] = share(r.right_language for r in rows)
         one["seconds a turn, median"] = sorted(r.seconds for r in rows)[len(rows) // 2]
         figures[language] = one
