@@ -11,7 +11,7 @@ import json
 import re
 import string
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ class Tokenizer(Protocol):
     """What this module needs of a transformers tokenizer."""
 
     chat_template: Any
+    all_special_tokens: Any
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:
         """Messages to text or ids."""
@@ -63,7 +64,8 @@ def load_templates(folder: Path) -> dict[Language, Templates]:
     """Read `<folder>/<language>/{system.md,user.md,texts.toml}` for every language.
 
     Raises:
-        TemplateError: a file is missing, is not UTF-8, has a lone "$" or a variable unknown here.
+        TemplateError: a file is missing, is not UTF-8, has a lone "$", a variable unknown here, or lacks one
+            or a fixed sentence.
     """
     return {language: _load(folder / language, language) for language in LANGUAGES}
 
@@ -83,20 +85,30 @@ def _load(folder: Path, language: Language) -> Templates:
         raise TemplateError(f"{folder / 'texts.toml'} is not TOML: {error}.") from None
     if missing := [key for key in _TEXTS if key not in texts]:
         raise TemplateError(f"{folder / 'texts.toml'} lacks {', '.join(f'`{key}`' for key in missing)}.")
+    for key in _TEXTS:
+        if key != "starters":
+            _template(f"{folder / 'texts.toml'}: `{key}`", texts[key], {"name"} if key == "claimed" else set())
+        elif not (isinstance(texts[key], list) and all(isinstance(text, str) for text in texts[key])):
+            raise TemplateError(f"{folder / 'texts.toml'}: `starters` must be a list of texts in quotes.")
     return Templates(
         language,
-        _template(folder / "system.md", read("system.md"), {"shop"}),
-        _template(folder / "user.md", read("user.md"), {"passages", "text"}),
+        _template(f"{folder / 'system.md'}", read("system.md"), {"shop"}),
+        _template(f"{folder / 'user.md'}", read("user.md"), {"passages", "text"}, {"passages", "text"}),
         texts,
     )
 
 
-def _template(path: Path, text: str, allowed: set[str]) -> string.Template:
+def _template(where: str, text: object, allowed: set[str], needed: Set[str] = frozenset()) -> string.Template:
+    if not isinstance(text, str):
+        raise TemplateError(f"{where} must be a text in quotes, not {text!r}.")
     template = string.Template(text.strip())
     if not template.is_valid():
-        raise TemplateError(f'{path} has a lone "$"; write "$$" for a dollar sign.')
-    if unknown := set(template.get_identifiers()) - allowed:
-        raise TemplateError(f"{path} uses unknown variables {sorted(unknown)}; known here: {sorted(allowed)}.")
+        raise TemplateError(f'{where} has a lone "$"; write "$$" for a dollar sign.')
+    used = set(template.get_identifiers())
+    if unknown := used - allowed:
+        raise TemplateError(f"{where} uses unknown variables {sorted(unknown)}; known here: {sorted(allowed)}.")
+    if missing := needed - used:
+        raise TemplateError(f"{where} lacks {', '.join(f'`${name}`' for name in sorted(missing))}.")
     return template
 
 
@@ -161,9 +173,18 @@ def strip_citations(text: str) -> str:
 
 
 def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """Token ids of the prompt, up to where the assistant's answer begins."""
+    """Token ids of the prompt, up to where the assistant's answer begins.
+
+    A special token in a message is pulled apart, so that nobody ends their own message by typing one.
+    """
+
+    def plain(text: str) -> str:
+        for token in tokenizer.all_special_tokens:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
     text = tokenizer.apply_chat_template(
-        [{"role": m.role, "content": m.content} for m in messages], tokenize=False, add_generation_prompt=True
+        [{"role": m.role, "content": plain(m.content)} for m in messages], tokenize=False, add_generation_prompt=True
     )
     return tokenizer.encode(text, add_special_tokens=False)
 
