@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from bot.errors import DocumentError
 from bot.sentiment.classifier import load
@@ -23,7 +24,7 @@ from finetune.sentiment_data import (
     shop_rows,
     tweets,
 )
-from finetune.sentiment_model import SHOUT, extended_tokenizer
+from finetune.sentiment_model import SHOUT, adapted, extended_tokenizer, predict, save
 
 
 def parsed(*flags: str) -> argparse.Namespace:
@@ -49,17 +50,18 @@ def test_a_small_run_writes_a_model_that_serving_loads(tmp_path: Path, capsys: p
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 8_000_000
 
 
-def test_the_stored_model_says_what_the_trained_one_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
-    monkeypatch.setattr(sentiment, "save", lambda *all: (seen.update(all=all), save(*all)))
-    save = sentiment.__dict__["predict"].__globals__["save"]
-    sentiment.train(parsed("--out", str(tmp_path), "--limit", "6", "--characters", "50"))
-    _, model, head, tokenizer, temperature, _ = seen["all"]
-    texts = ["I want my money back", "退钱！"]
+def test_the_stored_model_says_what_the_trained_one_said(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer, trained = extended_tokenizer(["退钱"], characters=2)
+    model, head = adapted(tokenizer, trained, glosses()), nn.Linear(384, 4)
+    rows = [Row("I want my money back", "en", ANGRY), Row("退钱！", "zh", ANGRY)]
+    sentiment.fit(model, head, tokenizer, [rows], 1e-2)
+    texts = [row.text for row in rows]
+    learnt = (predict(model, head, tokenizer, texts) / 1.5).softmax(1)[:, 2].tolist()
 
-    trained = (sentiment.predict(model.float(), head, tokenizer, texts) / temperature).softmax(1)[:, 2].tolist()
+    save(tmp_path, model, head, tokenizer, 1.5, {})
 
-    assert [mood.angry for mood in load(tmp_path).predict(texts)] == pytest.approx(trained, abs=0.01)
+    assert [mood.angry for mood in load(tmp_path).predict(texts)] == pytest.approx(learnt, abs=0.01)
 
 
 def test_shop_lines_are_many_distinct_and_balanced() -> None:
@@ -110,7 +112,7 @@ def test_the_tokenizer_marks_capitals_and_knows_chinese_and_emoji() -> None:
     tokenizer, trained = extended_tokenizer(["退款退款一"], characters=3)
 
     assert tokenizer.encode("WHERE is it", add_special_tokens=False).tokens == ["where", SHOUT, "is", "it"]
-    assert tokenizer.encode("退款！😡", add_special_tokens=False).tokens == ["退", "款", "!", "😡"]
+    assert tokenizer.decode(tokenizer.encode("退款！😡").ids).split() == ["退", "款", "!", "😡"]
     assert {tokenizer.token_to_id(character) for character in "退款一"} <= set(trained)
     assert tokenizer.encode("字", add_special_tokens=False).tokens == ["[UNK]"]
 
