@@ -117,7 +117,7 @@ class Postgres:
         except SQLAlchemyError as error:
             raise self._explain(error) from None
 
-    def _explain(self, error: SQLAlchemyError) -> Exception:
+    def _explain(self, error: SQLAlchemyError) -> BaseException:
         """What is wrong, and what to do; neither the password nor what was being written."""
         if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
             return error.orig or error  # a value that cannot be written: the caller's mistake

@@ -137,7 +137,7 @@ class Sqlite:
             self._jobs.put(None)  # the end is for the outer loop
         return job
 
-    def _explain(self, error: Exception) -> Exception:
+    def _explain(self, error: Exception) -> BaseException:
         if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
             return error.orig or error  # a value that cannot be written: the caller's mistake
         return StoreError(_advice(str(getattr(error, "orig", None) or error), self._url.database))
