@@ -179,7 +179,7 @@ class _Session:
                     await self._catch_up()
             elif item["type"] in ("log.grown", "lagged"):
                 await self._catch_up()
-            else:
+            elif item["type"] != "typing" or item["data"]["role"] != "shopper":
                 await send(self.ws, item)
 
     async def _ping(self) -> None:
