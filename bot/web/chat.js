@@ -149,7 +149,7 @@ class ShoptalkChat extends HTMLElement {
     this.counter = h("span", { class: "counter", role: "status" });
     this.sendButton = h("button", { type: "submit", class: "send", "aria-label": w.send, title: w.send, "data-testid": "send" }, icon("send"));
     this.form = h("form", { class: "composer", onsubmit: (event) => this.submit(event) }, this.input, this.counter, this.sendButton);
-    this.ended = h("div", { class: "ended", hidden: true }, h("p", {}, w.closed),
+    this.ended = h("div", { class: "ended", hidden: true },
       h("button", { type: "button", class: "plain", onclick: () => this.anew() }, w.anew));
     this.handoff = h("button", {
       type: "button", class: "quiet", "data-testid": "handoff", onclick: () => this.askForPerson(),
@@ -248,6 +248,7 @@ class ShoptalkChat extends HTMLElement {
     this.handoff.disabled = false;
     this.handoff.lastChild.textContent = w.handoff;
     this.form.hidden = owner === "closed";
+    this.input.placeholder = owner === "bot" ? w.inputHint : w.inputHintHuman;
     this.ended.hidden = owner !== "closed";
     this.queueLine.hidden = owner !== "queued";
     if (owner === "queued") this.queueLine.replaceChildren(h("strong", {}, this.place(queue)), h("span", {}, w.queueHint));

@@ -146,3 +146,9 @@ export function socketUrl(path, base) {
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url.href;
 }
+
+/** A fresh id for a message; randomUUID is missing on pages without https. */
+export function identifier() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

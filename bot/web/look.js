@@ -39,7 +39,6 @@ h2, h3, p, ul, blockquote, fieldset { margin: 0; padding: 0; border: 0; }
   width: 60px; height: 60px; border-radius: 50%; background: var(--accent); color: var(--accent-ink); box-shadow: var(--shadow);
   display: grid; place-items: center; position: relative; transition: transform .18s ease, filter .18s ease;
 }
-.launcher:hover { transform: translateY(-2px); filter: brightness(1.07); }
 .launcher:focus-visible { outline: 3px solid var(--surface); box-shadow: 0 0 0 6px var(--accent-text); outline-offset: 0; }
 .launcher .icon { width: 28px; height: 28px; grid-area: 1 / 1; transition: opacity .18s, transform .18s; }
 .launcher .icon + .icon, :host([open]) .launcher .icon { opacity: 0; transform: rotate(-30deg) scale(.7); }
@@ -68,7 +67,6 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .panel[data-owner="human"] header .subtitle { color: var(--accent-text); font-weight: 550; }
 .round { width: 44px; height: 44px; border-radius: 50%; display: grid; place-items: center; color: var(--muted); flex: none; }
 .round + .round { margin-inline-start: -8px; }
-.round:hover { background: var(--raised); color: var(--ink); }
 
 .banner, .queue { padding: 10px 16px; font-size: 14px; border-bottom: 1px solid var(--line); display: flex; gap: 6px 12px; align-items: center; justify-content: space-between; }
 .banner { background: var(--raised); }
@@ -76,7 +74,6 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .queue strong { font-weight: 650; font-variant-numeric: tabular-nums; }
 .queue span { color: var(--muted); font-size: 13px; }
 .plain { min-height: 44px; padding: 0 14px; border-radius: 22px; font-weight: 600; color: var(--accent-text); border: 1px solid var(--edge); }
-.plain:hover { background: var(--tint); }
 
 .scroll { flex: 1; overflow-y: auto; overscroll-behavior: contain; padding: 18px 16px 8px; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
 .scroll:focus-visible { outline-offset: -3px; }
@@ -99,7 +96,6 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .hello { display: flex; flex-direction: column; gap: 12px; margin-bottom: 4px; }
 .starters { display: flex; flex-wrap: wrap; gap: 8px; }
 .starter { min-height: 44px; padding: 6px 15px; border-radius: 22px; border: 1px solid var(--edge); color: var(--accent-text); text-align: start; font-weight: 550; font-size: 14px; line-height: 1.35; }
-.starter:hover { background: var(--tint); border-color: var(--accent-text); }
 .system { align-self: center; text-align: center; font-size: 13.5px; line-height: 1.45; color: var(--muted); padding: 4px 14px; max-width: 94%; text-wrap: balance; }
 .time { align-self: center; font-size: 12px; color: var(--muted); padding: 6px 0 0; }
 
@@ -110,12 +106,10 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .together { white-space: nowrap; }
 :lang(zh) .cite { margin-inline: 1px; }
 button.cite::after { content: ""; position: absolute; inset: -12px -9px; }
-button.cite:hover { background: var(--accent); color: var(--accent-ink); }
 .foot { display: flex; flex-direction: column; align-items: flex-start; gap: 2px; padding: 4px 2px 0; max-width: 100%; }
 .sources { display: flex; flex-wrap: wrap; gap: 0 6px; max-width: 100%; }
 .sourcechip { position: relative; display: inline-flex; align-items: center; gap: 6px; min-height: 32px; max-width: 100%; font-size: 12.5px; line-height: 1.35; color: var(--muted); text-align: start; padding: 2px 4px 2px 2px; }
 .sourcechip::after { content: ""; position: absolute; inset: -6px 0; }
-.sourcechip:hover { color: var(--accent-text); text-decoration: underline; text-underline-offset: 3px; }
 .sourcechip span { min-width: 0; overflow-wrap: anywhere; }
 .sourcechip b { display: inline-grid; place-items: center; min-width: 17px; height: 17px; border-radius: 6px; font-size: 11px; background: var(--raised); color: var(--accent-text); flex: none; }
 .marks { display: flex; align-items: center; gap: 8px; min-height: 30px; }
@@ -126,7 +120,6 @@ button.cite:hover { background: var(--accent); color: var(--accent-ink); }
 .thumb::after { content: ""; position: absolute; inset: -6px -5px; }
 .thumb + .thumb { margin-inline-start: 10px; }
 .thumb .icon { width: 18px; height: 18px; }
-.thumb:hover { background: var(--raised); color: var(--ink); }
 .thumb[aria-pressed="true"] { color: var(--accent-text); background: var(--tint); }
 .thumb[aria-pressed="true"] .icon { fill: color-mix(in oklab, currentColor 25%, transparent); }
 .state { font-size: 12.5px; color: var(--muted); padding: 3px 4px 0; }
@@ -145,7 +138,6 @@ button.cite:hover { background: var(--accent); color: var(--accent-ink); }
   align-self: center; min-height: 44px; padding: 0 18px; margin: -2px 0 4px; border-radius: 22px; border: 1px solid var(--edge); background: var(--surface);
   font-size: 14px; font-weight: 600; display: inline-flex; align-items: center; gap: 9px;
 }
-.stop:hover { background: var(--raised); }
 .stop i { width: 10px; height: 10px; border-radius: 2.5px; background: currentColor; }
 
 .card { border: 1px solid var(--line); border-radius: 16px; padding: 14px 16px; align-self: stretch; display: flex; flex-direction: column; gap: 10px; min-width: 0; }
@@ -153,7 +145,6 @@ button.cite:hover { background: var(--accent); color: var(--accent-ink); }
 .card legend { float: left; padding: 0; font-weight: 600; }
 .scores { display: grid; grid-template-columns: repeat(5, 1fr); gap: 6px; clear: both; }
 .scores button { height: 44px; border-radius: 12px; background: var(--raised); font-weight: 650; font-variant-numeric: tabular-nums; }
-.scores button:hover { background: var(--accent); color: var(--accent-ink); }
 .ends { display: flex; justify-content: space-between; font-size: 12.5px; color: var(--muted); }
 
 footer { padding: 8px 12px max(6px, env(safe-area-inset-bottom)); }
@@ -168,7 +159,6 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
 .under { display: flex; justify-content: space-between; gap: 8px; }
 .quiet { min-height: 44px; padding: 0 8px; font-size: 13.5px; font-weight: 550; color: var(--muted); display: inline-flex; align-items: center; gap: 7px; border-radius: 12px; }
 .quiet .icon { width: 18px; height: 18px; }
-.quiet:hover { color: var(--accent-text); }
 .quiet[data-testid="handoff"] { color: var(--accent-text); }
 .quiet:last-child { margin-inline-start: auto; }
 .ended { display: flex; flex-direction: column; align-items: center; gap: 8px; padding: 8px 0 4px; color: var(--muted); }
@@ -188,6 +178,18 @@ blockquote { margin: 4px 20px 14px; padding-inline-start: 14px; border-inline-st
 @media (max-width: 520px), (max-height: 440px) {
   :host([open]) .launcher { visibility: hidden; }
   .panel { position: fixed; inset: 0; width: 100vw; height: var(--height, 100dvh); border: 0; border-radius: 0; padding-top: env(safe-area-inset-top); padding-inline: env(safe-area-inset-left) env(safe-area-inset-right); }
+}
+@media (hover: hover) {
+  .launcher:hover { transform: translateY(-2px); filter: brightness(1.07); }
+  .round:hover { background: var(--raised); color: var(--ink); }
+  .plain:hover { background: var(--tint); }
+  .starter:hover { background: var(--tint); border-color: var(--accent-text); }
+  button.cite:hover { background: var(--accent); color: var(--accent-ink); }
+  .sourcechip:hover { color: var(--accent-text); text-decoration: underline; text-underline-offset: 3px; }
+  .thumb:hover { background: var(--raised); color: var(--ink); }
+  .stop:hover { background: var(--raised); }
+  .scores button:hover { background: var(--accent); color: var(--accent-ink); }
+  .quiet:hover { color: var(--accent-text); }
 }
 @media (prefers-reduced-motion: reduce) {
   *, *::before, *::after { animation-duration: .01ms !important; animation-iteration-count: 1 !important; transition: none !important; }

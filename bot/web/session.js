@@ -4,7 +4,7 @@
  *   reset · item(item, index) · changed(item) · draft · status · typing · owner · queue · state · welcome · notice
  */
 
-import { Connection, socketUrl } from "./connection.js";
+import { Connection, identifier, socketUrl } from "./connection.js";
 
 const ASK_AGAIN = 1; // Times that a missing event is asked for: without an end it could be for ever.
 
@@ -369,9 +369,4 @@ function subject(token) {
   } catch {
     return "signed-in";
   }
-}
-
-/** randomUUID is missing on pages without https. */
-function identifier() {
-  return crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
