@@ -27,6 +27,7 @@ class Proxy:
         self._pipes: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.sent = bytearray()
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -41,15 +42,16 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(*self._upstream)
-        for source, sink in ((reader, up_writer), (up_reader, writer)):
-            pipe = asyncio.create_task(self._pipe(source, sink))
+        for source, sink, seen in ((reader, up_writer, self.sent), (up_reader, writer, bytearray())):
+            pipe = asyncio.create_task(self._pipe(source, sink, seen))
             self._pipes.add(pipe)
             pipe.add_done_callback(self._pipes.discard)
 
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, seen: bytearray) -> None:
         with suppress(OSError):
             try:
                 while data := await source.read(65536):
+                    seen += data
                     sink.write(data)
                     await sink.drain()
             finally:
@@ -156,15 +158,27 @@ async def test_silent_redis_is_taken_for_dead_and_called_again(proxy, processes,
     assert await until(listener, LAGGED.__eq__) == [LAGGED]
 
 
-async def test_idle_subscription_is_kept_by_pings(processes, monkeypatch):
+async def test_idle_subscription_is_kept_by_pings(proxy, processes, monkeypatch):
     monkeypatch.setattr(redis_bus, "PING_S", 0.01)
-    monkeypatch.setattr(redis_bus, "SILENCE_S", 2.0)
     here, there = processes
     listener = there.subscribe("c_1")
     await until(listener, LAGGED.__eq__)
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(8):
+        while proxy.sent.count(b"PING") < 3:
+            await asyncio.sleep(0.01)
     await here.publish("c_1", {"n": 1})
     assert await until(listener, {"n": 1}.__eq__) == [{"n": 1}]
+
+
+async def test_process_hears_its_own_items_once(processes):
+    here, there = processes
+    own, other = here.subscribe("c_1"), there.subscribe("c_1")
+    await until(own, LAGGED.__eq__)
+    await until(other, LAGGED.__eq__)
+    await here.publish("c_1", {"n": 1})
+    await until(other, {"n": 1}.__eq__)
+    await there.publish("c_1", {"n": 2})  # reaches here after Redis's echo of the first
+    assert await until(own, {"n": 2}.__eq__) == [{"n": 1}, {"n": 2}]
 
 
 async def test_foreign_words_on_a_channel_are_ignored(processes):
