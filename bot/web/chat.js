@@ -67,9 +67,9 @@ class ShoptalkChat extends HTMLElement {
     this.session.send(text);
   }
 
-  /** Another shopper, or with null nobody: their own conversation, resumed if this browser knows one. */
-  identify(token) {
-    this.session.become(token || null);
+  /** Another shopper, or with null nobody: their own conversation, resumed if this browser knows one, unless `anew`. */
+  identify(token, { anew = false } = {}) {
+    this.session.become(token || null, anew);
   }
 
   /** Leave this conversation and begin a new one. */
@@ -114,7 +114,7 @@ class ShoptalkChat extends HTMLElement {
     this.sourceCard = h("section", { class: "source", hidden: true, role: "dialog", tabindex: "-1", "data-testid": "source" });
     this.stopButton = h("button", {
       type: "button", class: "stop", hidden: true, "aria-label": w.stopLabel, "data-testid": "stop",
-      onclick: () => this.session.stopAnswer(),
+      onclick: () => this.stopAnswer(),
     }, h("i", { "aria-hidden": "true" }), w.stop);
     this.panel = h("dialog", {
       class: "panel", "aria-labelledby": "title", "data-testid": "panel", lang: languageOf(this.locale),
@@ -129,7 +129,7 @@ class ShoptalkChat extends HTMLElement {
   header() {
     const w = this.words;
     this.heading = h("h2", { id: "title" }, this.dataset.title || w.title);
-    return h("header", {},
+    return h("div", { class: "bar" },
       h("span", { class: "mark", "aria-hidden": "true" }, icon("leaf")),
       h("div", { class: "titles" }, this.heading, this.subtitle),
       h("button", {
@@ -154,7 +154,7 @@ class ShoptalkChat extends HTMLElement {
     this.handoff = h("button", {
       type: "button", class: "quiet", "data-testid": "handoff", onclick: () => this.askForPerson(),
     }, icon("person"), h("span", {}, w.handoff));
-    return h("footer", {}, this.form, this.ended,
+    return h("div", { class: "base" }, this.form, this.ended,
       h("div", { class: "under" }, this.handoff,
         h("button", {
           type: "button", class: "quiet", lang: languageOf(this.locale) === "en" ? "zh" : "en", "aria-label": w.languageLabel,
@@ -189,6 +189,7 @@ class ShoptalkChat extends HTMLElement {
       case "state":
         session.items.filter((item) => item.state === "sending").forEach((item) => transcript.update(item));
         this.showState();
+        this.showDraft();
         break;
       case "notice":
         this.say(this.words.tryLater);
@@ -200,7 +201,7 @@ class ShoptalkChat extends HTMLElement {
   }
 
   append(item) {
-    if (item.role === "shopper") this.transcript.log.querySelector(".starters")?.remove();
+    if (item.role === "shopper" || this.session.owner !== "bot") this.transcript.log.querySelector(".starters")?.remove();
     const { items, replayTo } = this.session;
     const next = items[items.indexOf(item) + 1] ?? null;
     const news = !(item.seq <= replayTo);
@@ -208,8 +209,8 @@ class ShoptalkChat extends HTMLElement {
   }
 
   redraw() {
-    const { items, greeting, starters, empty } = this.session;
-    const hello = greeting && { text: greeting, starters: empty ? starters : [], choose: (text) => this.choose(text) };
+    const { items, greeting, starters, empty, owner } = this.session;
+    const hello = greeting && { text: greeting, starters: empty && owner === "bot" ? starters : [], choose: (text) => this.choose(text) };
     this.transcript.reset(items, hello);
   }
 
@@ -226,7 +227,7 @@ class ShoptalkChat extends HTMLElement {
     const line = { thinking: this.words.thinking, searching: this.words.searching, typing: this.words.typing }[status?.state];
     this.transcript.showDraft(draft, draft || status ? line ?? null : null);
     this.statusLine.textContent = (draft || status) && !draft?.text ? line ?? this.words.thinking : "";
-    this.stopButton.hidden = !draft;
+    this.stopButton.hidden = !draft || this.session.connection.state !== "open";
   }
 
   showTyping({ on, name }) {
@@ -259,7 +260,7 @@ class ShoptalkChat extends HTMLElement {
     const w = this.words;
     if (!queue) return w.queueWait;
     const [low, high] = (queue.eta_s ?? [0, 0]).map((seconds, end) => (end ? Math.ceil : Math.floor)(seconds / 60));
-    const where = queue.position === 1 ? w.queueFirst : w.queuePlace(queue.position);
+    const where = w.queuePlace(queue.position);
     return high > 0 ? `${where} ${w.queueEta(low, high)}` : where;
   }
 
@@ -366,6 +367,11 @@ class ShoptalkChat extends HTMLElement {
     this.input.focus();
   }
 
+  stopAnswer() {
+    this.session.stopAnswer();
+    this.input.focus();
+  }
+
   askForPerson() {
     this.handoff.disabled = true;
     this.handoff.lastChild.textContent = this.words.handoffAsked;
@@ -404,7 +410,7 @@ class ShoptalkChat extends HTMLElement {
     this.sourceFrom = button;
     this.sourceCard.setAttribute("aria-label", w.source(source.n, heading));
     this.sourceCard.replaceChildren(
-      h("header", {},
+      h("div", { class: "bar" },
         h("b", { class: "number" }, String(source.n)),
         h("div", { class: "titles" }, h("h3", {}, heading), title && h("p", { class: "subtitle" }, title)),
         h("button", { type: "button", class: "round", "aria-label": w.sourceClose, onclick: () => this.hideSource() }, icon("close"))),
@@ -432,8 +438,11 @@ function remembered() {
 document.addEventListener("visibilitychange", () => document.querySelectorAll("shoptalk-chat").forEach((chat) => chat.panel && chat.seen()));
 
 /* The keyboard of a phone covers the page without making it smaller: follow what is left. */
-visualViewport?.addEventListener("resize", () => {
-  for (const chat of document.querySelectorAll("shoptalk-chat")) chat.style.setProperty("--height", `${visualViewport.height}px`);
+for (const change of ["resize", "scroll"]) visualViewport?.addEventListener(change, () => {
+  for (const { style } of document.querySelectorAll("shoptalk-chat")) {
+    style.setProperty("--height", `${visualViewport.height}px`);
+    style.setProperty("--top", `${visualViewport.offsetTop}px`);
+  }
 });
 
 customElements.define("shoptalk-chat", ShoptalkChat);

@@ -8,7 +8,7 @@ const FIRST = ["FH-1002", "FH-2002", "FH-3001", "FH-4002", "FH-1105", "FH-5002",
 
 const WORDS = {
   en: {
-    name: "Fernhill", nav: "Sections", skip: "Skip to the products", ribbon: "Free standard delivery on orders of $49 or more", shop: "Shop", service: "Service",
+    name: "Fernhill", news: "News", nav: "Sections", skip: "Skip to the products", ribbon: "Free standard delivery on orders of $49 or more", shop: "Shop", service: "Service",
     account: "Sample shopper", nobody: "Not signed in", language: "中文", languageLabel: "切换到中文",
     headline: "Good things for the quiet hours.",
     lead: "Kettles that pour where you point them, lamps that are kind to late readers, linen that gets better with every wash.",
@@ -23,7 +23,7 @@ const WORDS = {
     price: (price) => `$${price.USD}`,
   },
   zh: {
-    name: "蕨岭", nav: "导航", skip: "跳到商品", ribbon: "满 99 元包邮，现货 48 小时内发货", shop: "商品", service: "服务",
+    name: "蕨岭", news: "公告", nav: "导航", skip: "跳到商品", ribbon: "满 99 元包邮，现货 48 小时内发货", shop: "商品", service: "服务",
     account: "示例顾客", nobody: "未登录", language: "English", languageLabel: "Switch to English",
     headline: "好物，安放静好时光。",
     lead: "指哪儿浇哪儿的手冲壶，体贴夜读人的台灯，越洗越柔软的亚麻。",
@@ -99,11 +99,9 @@ async function ask(text) {
 }
 
 /** The shop's own server signs who the shopper is; the widget is handed the token. */
-async function signIn(shopper) {
+async function signIn(shopper, options) {
   const token = shopper ? (await (await fetch(`/demo/token?shopper=${encodeURIComponent(shopper)}`)).json()).token : null;
-  const chat = await widget;
-  chat.identify(token);
-  return chat;
+  (await widget).identify(token, options);
 }
 
 function speak(language) {
@@ -138,7 +136,7 @@ at("more").addEventListener("click", () => { state.all = true; drawProducts(); }
 at("shopper").addEventListener("change", async (event) => {
   keep(sessionStorage, "fernhill:shopper", event.target.value);
   drawShoppers();
-  (await signIn(event.target.value)).anew();
+  await signIn(event.target.value, { anew: true });
 });
 document.addEventListener("shoptalk-locale", (event) => event.detail !== state.language && speak(event.detail));
 document.addEventListener("shoptalk-token", () => signIn(recall(sessionStorage, "fernhill:shopper")), { once: true });

@@ -5,7 +5,7 @@
 import { Connection, identifier, socketUrl } from "./connection.js";
 
 const KEY = "shoptalk:desk";
-const POLL_S = 25;
+const POLL_S = 10; // A server that shuts down waits for it.
 
 export class DeskSession {
   constructor(tell) {

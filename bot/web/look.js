@@ -59,12 +59,12 @@ h2, h3, p, ul, blockquote, fieldset { margin: 0; padding: 0; border: 0; }
 @keyframes rise { from { opacity: 0; transform: translateY(12px) scale(.985); } }
 @keyframes appear { from { opacity: 0; transform: translateY(6px); } }
 
-header { display: flex; align-items: center; gap: 10px; padding: 12px 8px 12px 16px; border-bottom: 1px solid var(--line); }
-header .mark { width: 38px; height: 38px; border-radius: 12px; background: var(--accent); color: var(--accent-ink); display: grid; place-items: center; flex: none; }
+.bar { display: flex; align-items: center; gap: 10px; padding: 12px 8px 12px 16px; border-bottom: 1px solid var(--line); }
+.bar .mark { width: 38px; height: 38px; border-radius: 12px; background: var(--accent); color: var(--accent-ink); display: grid; place-items: center; flex: none; }
 .titles { flex: 1; min-width: 0; }
 h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.005em; }
 .subtitle { font-size: 13px; line-height: 1.35; color: var(--muted); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.panel[data-owner="human"] header .subtitle { color: var(--accent-text); font-weight: 550; }
+.panel[data-owner="human"] .bar .subtitle { color: var(--accent-text); font-weight: 550; }
 .round { width: 44px; height: 44px; border-radius: 50%; display: grid; place-items: center; color: var(--muted); flex: none; }
 .round + .round { margin-inline-start: -8px; }
 
@@ -131,6 +131,10 @@ button.cite::after { content: ""; position: absolute; inset: -12px -9px; }
 .dots i:nth-child(2) { animation-delay: .16s; }
 .dots i:nth-child(3) { animation-delay: .32s; }
 .dots span { margin-inline-start: 6px; }
+.more { display: inline-flex; gap: 4px; margin-inline-start: 7px; color: var(--muted); }
+.more i { width: 5px; height: 5px; border-radius: 50%; background: currentColor; animation: breathe 1.3s infinite ease-in-out; }
+.more i:nth-child(2) { animation-delay: .16s; }
+.more i:nth-child(3) { animation-delay: .32s; }
 @keyframes breathe { 0%, 70%, 100% { opacity: .3; } 35% { opacity: 1; } }
 .typing { font-size: 13px; color: var(--muted); padding: 0 18px; }
 .typing:not(:empty) { padding-block: 2px 6px; }
@@ -147,7 +151,7 @@ button.cite::after { content: ""; position: absolute; inset: -12px -9px; }
 .scores button { height: 44px; border-radius: 12px; background: var(--raised); font-weight: 650; font-variant-numeric: tabular-nums; }
 .ends { display: flex; justify-content: space-between; font-size: 12.5px; color: var(--muted); }
 
-footer { padding: 8px 12px max(6px, env(safe-area-inset-bottom)); }
+.base { padding: 8px 12px max(6px, env(safe-area-inset-bottom)); }
 .composer { display: flex; align-items: flex-end; gap: 6px; border: 1px solid var(--edge); border-radius: 26px; padding: 3px; position: relative; background: var(--surface); }
 .composer:focus-within { border-color: var(--accent-text); box-shadow: 0 0 0 1px var(--accent-text); }
 textarea { flex: 1; min-width: 0; border: 0; background: none; resize: none; padding: 10px 4px 10px 15px; line-height: 24px; height: 44px; max-height: 140px; font-size: 16px; outline: none; }
@@ -168,7 +172,7 @@ textarea::placeholder { color: var(--muted); opacity: 1; }
   box-shadow: 0 -10px 40px rgb(10 30 20 / 16%); padding-bottom: max(16px, env(safe-area-inset-bottom)); animation: appear .2s ease-out;
 }
 .source:focus-visible { outline-offset: -3px; }
-.source header { border: 0; padding-bottom: 6px; align-items: flex-start; position: sticky; top: 0; background: var(--surface); }
+.source .bar { border: 0; padding-bottom: 6px; align-items: flex-start; position: sticky; top: 0; background: var(--surface); }
 .source .titles { padding-top: 1px; }
 .number { width: 26px; height: 26px; margin-top: 1px; border-radius: 9px; display: grid; place-items: center; background: var(--tint); color: var(--accent-text); font-size: 13px; flex: none; }
 blockquote { margin: 4px 20px 14px; padding-inline-start: 14px; border-inline-start: 3px solid color-mix(in oklab, var(--accent-text) 50%, transparent); overflow-wrap: anywhere; }
@@ -177,7 +181,7 @@ blockquote { margin: 4px 20px 14px; padding-inline-start: 14px; border-inline-st
 
 @media (max-width: 520px), (max-height: 440px) {
   :host([open]) .launcher { visibility: hidden; }
-  .panel { position: fixed; inset: 0; width: 100vw; height: var(--height, 100dvh); border: 0; border-radius: 0; padding-top: env(safe-area-inset-top); padding-inline: env(safe-area-inset-left) env(safe-area-inset-right); }
+  .panel { position: fixed; inset: var(--top, 0) 0 auto; width: 100vw; height: var(--height, 100dvh); border: 0; border-radius: 0; padding-top: env(safe-area-inset-top); padding-inline: env(safe-area-inset-left) env(safe-area-inset-right); }
 }
 @media (hover: hover) {
   .launcher:hover { transform: translateY(-2px); filter: brightness(1.07); }

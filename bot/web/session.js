@@ -88,10 +88,11 @@ export class Session {
     this.save();
   }
 
-  /** Another shopper, or with null nobody: their own conversation if this browser knows one. */
-  become(token) {
+  /** Another shopper, or with null nobody: their own conversation if this browser knows one, unless `anew`. */
+  become(token, anew) {
     const same = subject(token) === subject(this.token);
     this.token = token;
+    if (anew) return this.anew();
     if (same && !this.stopped) return; // A fresh token for the next hello.
     if (!same) this.saved = this.load();
     this.switch();

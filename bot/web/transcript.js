@@ -158,8 +158,10 @@ export class Transcript {
     const w = this.words;
     if (draft?.text) {
       const inert = (n) => h("span", { class: "cite" }, String(n));
-      this.draft.replaceChildren(h("div", { class: "message bot", "data-testid": "draft" },
-        h("div", { class: "bubble" }, blocks(draft.text, { cite: inert }))));
+      const bubble = h("div", { class: "bubble" }, blocks(draft.text, { cite: inert }));
+      const end = bubble.lastElementChild?.tagName === "UL" ? bubble.lastElementChild.lastElementChild : bubble.lastElementChild;
+      end?.append(h("span", { class: "more" }, h("i"), h("i"), h("i")));
+      this.draft.replaceChildren(h("div", { class: "message bot", "data-testid": "draft" }, bubble));
     } else if (!this.draft.querySelector(".dots")) {
       this.draft.replaceChildren(h("div", { class: "message bot fresh" },
         h("div", { class: "bubble dots" }, h("i"), h("i"), h("i"), h("span", {}, line ?? w.thinking))));
