@@ -149,6 +149,8 @@ class Handoff:
     locale: Language = "en"
     note: str = ""
     """What the human agent wrote who gave it back to the queue; never shown to the shopper."""
+    agent_name: str | None = None
+    """Of the human agent who holds it, as shoppers see it."""
 
 
 @dataclass(frozen=True, slots=True)

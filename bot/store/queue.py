@@ -27,6 +27,7 @@ def _handoff(row: Row[Any]) -> Handoff:
         waiting_since=row.waiting_since, summary=facts["summary"], last_question=facts["last_question"],
         mood_trace=tuple(facts["mood_trace"]), passage_ids=tuple(facts["passage_ids"]),
         agent_id=row.agent_id, lease_until=row.lease_until, locale=row.locale, note=facts.get("note", ""),
+        agent_name=row.agent_name,
     )  # fmt: skip
 
 
