@@ -18,6 +18,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from bot import tokens, turn, wire
 from bot.errors import FrameError, IdempotencyConflict, NotFound, StoreError
+from bot.history import read_log
 from bot.sockets import (
     Closed,
     Door,
@@ -154,9 +155,8 @@ class _Session:
             await self._position()
 
     async def _position(self) -> None:
-        for place, handoff in enumerate(await self.live.waiting(), 1):
-            if handoff.conversation_id == self.conversation.id:
-                await self._send("queue.position", self.live.position(place))
+        if position := (await self.live.positions()).get(self.conversation.id):
+            await self._send("queue.position", position)
 
     async def _send(self, type: str, data: Mapping[str, Any]) -> None:
         await send(self.ws, wire.envelope(type, self.conversation.id, data))
@@ -274,8 +274,7 @@ class _Session:
             return await self._position()
         if conversation.owner != "bot":
             return
-        events = await self.store.events(conversation.id)
-        told = turn.read_log(events, "")
+        told = read_log(await turn.whole_log(self.store, conversation.id), "")
         language: Language = wire.language_of(conversation.locale, told.questions[-1] if told.questions else "")
         await turn.hand_off(
             self.live.bot, conversation, told, "asked_for_person", language=language, announce=self.live.announce

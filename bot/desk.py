@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query
 from pydantic import BaseModel, Field
 
-from bot import handoff, tokens, wire
+from bot import handoff, tokens, turn, wire
 from bot.errors import (
     AlreadyClaimed,
     AtCapacity,
@@ -79,6 +79,8 @@ class Desk:
         released = await self.store.release(
             conversation_id, agent_id=agent.id, to=to, text=text, note=note, epoch=conversation.epoch
         )
+        if to == "closed":
+            await self.store.append(conversation_id, "csat.requested", {"about": "human"})
         await self._changed(conversation_id)
         return {"conversation_id": conversation_id, "owner": released.owner, "epoch": released.epoch}
 
@@ -94,8 +96,7 @@ class Desk:
             "author": agent.name,
             "client_id": client_id,
         }
-        earlier = await self.store.events(conversation_id)
-        for event in earlier:
+        for event in await turn.whole_log(self.store, conversation_id):
             if event.data.get("message_id") == data["message_id"]:
                 if event.data["text"] != text:
                     raise IdempotencyConflict("This `client_id` was used for another text.")

@@ -60,12 +60,15 @@ class _Session:
         )
         for conversation_id in await self.desk.store.conversations_held(self.agent.id):
             self._watch(conversation_id)
+        self.desk.live.slots += self.desk.capacity
+        await self.desk.live.queue_changed()
         tasks = [asyncio.create_task(job()) for job in (self._queue, self._renew, self._ping, self._read)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
+            self.desk.live.slots -= self.desk.capacity
             tasks += self.watching.values()
             for task in tasks:
                 task.cancel()

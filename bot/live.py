@@ -20,6 +20,8 @@ from bot.types import Event
 
 log = logging.getLogger(__name__)
 
+HANDLE_S = 240.0
+"""How long a human agent holds a conversation, for estimates until enough have been closed to know."""
 DESK = "desk"
 """Topic of what all human agents see."""
 
@@ -49,6 +51,8 @@ class Live:
         self.bot, self.bus, self.grace_s = bot, bus, grace_s
         self._lines: dict[str, _Line] = {}
         self._closing = False
+        self.slots = 0
+        """Conversations that the human agents at this process's desk may hold together."""
         self.outcomes: dict[str, int] = {}
         """Turns that ended in this process, by outcome."""
 
@@ -71,17 +75,21 @@ class Live:
     async def queue_changed(self) -> None:
         """Tell the desk, and each shopper who waits where they stand now."""
         await self.bus.publish(DESK, {"type": "queue.changed"})
-        for place, position in enumerate(await self.waiting(), 1):
-            await self.publish(position.conversation_id, "queue.position", self.position(place))
+        for conversation_id, position in (await self.positions()).items():
+            await self.publish(conversation_id, "queue.position", position)
 
-    async def waiting(self) -> list[Any]:
-        """Handoffs that nobody has claimed, in the order of service."""
-        return [h for h in await self.bot.store.queue() if h.agent_id is None]
-
-    def position(self, place: int) -> dict[str, Any]:
-        """A place in the queue as the shopper is told."""
-        low, high = handoff.eta_s(place, slots=1, held=1, handle_s=240.0) or (0, 0)
-        return {"position": place, "eta_s": [low, high]}
+    async def positions(self) -> dict[str, dict[str, Any]]:
+        """Each waiting conversation's place as its shopper is told; `eta_s` is None with nobody at the desk."""
+        queue = await self.bot.store.queue()
+        waiting = [h.conversation_id for h in queue if h.agent_id is None]
+        held = len(queue) - len(waiting)
+        return {
+            conversation_id: {
+                "position": place,
+                "eta_s": handoff.eta_s(place, slots=self.slots, held=held, handle_s=HANDLE_S),
+            }
+            for place, conversation_id in enumerate(waiting, 1)
+        }
 
     # Running turns
 

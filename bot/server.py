@@ -17,8 +17,6 @@ from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from fastapi.staticfiles import StaticFiles
-from fastapi_offline import FastAPIOffline
 
 from bot import __version__, chat, desk, desk_socket, tokens, wire
 from bot.errors import StoreError
@@ -69,11 +67,6 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
             # A shop's page loads the widget's modules from here; they hold nothing secret.
             response.headers["Access-Control-Allow-Origin"] = "*"
             response.headers["Cache-Control"] = "no-cache"
-        if request.url.path == "/widget.js" or request.url.path.startswith("/web/"):
-            response.headers["Access-Control-Allow-Origin"] = "*"  # The widget's modules run on the shop's pages.
-            response.headers["Cache-Control"] = (
-                "no-cache"  # Kept, but asked about: pages and parts are of one version.
-            )
         if request.url.path in ("/", "/desk") or request.url.path.startswith("/web/"):
             response.headers["Content-Security-Policy"] = POLICY
             response.headers["X-Frame-Options"] = "DENY"
@@ -103,7 +96,7 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
     async def metrics() -> PlainTextResponse:
         lines = ["# TYPE shoptalk_turns_total counter"]
         lines += [f'shoptalk_turns_total{{outcome="{o}"}} {n}' for o, n in sorted(live.outcomes.items())]
-        lines += ["# TYPE shoptalk_queue_waiting gauge", f"shoptalk_queue_waiting {len(await live.waiting())}"]
+        lines += ["# TYPE shoptalk_queue_waiting gauge", f"shoptalk_queue_waiting {len(await live.positions())}"]
         return PlainTextResponse("\n".join(lines) + "\n")
 
     @app.get("/v1/schema.json", tags=["chat"])
@@ -123,8 +116,6 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
     @app.get("/desk", include_in_schema=False)
     async def desk_page() -> FileResponse:
         return FileResponse(WEB / "desk.html")
-
-    app.mount("/web", StaticFiles(directory=WEB))
 
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     if demo is not None:

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     turn_timeout_s: float = Field(60.0, gt=0, description="A turn that takes longer becomes a handoff.")
     grace_s: float = Field(15.0, ge=0, description="After a disconnect an answer is still written for so long.")
     capacity: int = Field(5, ge=1, description="Conversations that one human agent may hold.")
-    lease_s: float = Field(120.0, ge=1, description="A human agent gone for longer loses the conversation.")
+    lease_s: float = Field(120.0, ge=1, le=3600, description="A human agent gone for longer loses the conversation.")
     messages_per_minute: int = Field(30, ge=1, description="Messages that one shopper may send.")
 
     @field_validator("adapter", "questions", mode="before")

@@ -90,7 +90,7 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
         The outcome, which is in the log.
     """
     conversation = await bot.store.conversation(conversation_id)
-    told = read_log(await bot.store.events(conversation_id), message_id)
+    told = read_log(await whole_log(bot.store, conversation_id), message_id)
     if conversation.owner != "bot":
         await bot.store.settle(conversation_id, message_id=message_id, outcome="relayed")
         return "relayed"
@@ -109,6 +109,14 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
     except Exception:  # The edge of a turn: whatever failed, the shopper gets a person.
         log.exception("turn failed")
     return await turn.hand_off("engine_failed")
+
+
+async def whole_log(store: Store, conversation_id: str) -> list[Event]:
+    """Every event of a conversation, read page by page."""
+    events: list[Event] = []
+    while page := await store.events(conversation_id, after=events[-1].seq if events else 0):
+        events += page
+    return events
 
 
 class _Turn:
