@@ -248,7 +248,7 @@ class ShoptalkChat extends HTMLElement {
     this.handoff.hidden = owner !== "bot";
     this.handoff.disabled = false;
     this.handoff.lastChild.textContent = w.handoff;
-    this.form.hidden = owner === "closed";
+    this.form.hidden = owner === "closed" || this.session.stopped === "refused";
     this.input.placeholder = owner === "bot" ? w.inputHint : w.inputHintHuman;
     this.ended.hidden = owner !== "closed";
     this.queueLine.hidden = owner !== "queued";
@@ -269,6 +269,7 @@ class ShoptalkChat extends HTMLElement {
     const w = this.words;
     clearTimeout(this.stateSoon);
     if (connection.state === "stopped" && stopped) {
+      this.showOwner();
       const way = {
         token: [w.stoppedToken, w.stoppedTokenButton, () => this.identify(null)],
         elsewhere: [w.stoppedElsewhere, w.stoppedElsewhereButton, () => this.resume()],

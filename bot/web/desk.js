@@ -297,7 +297,7 @@ function drawSide() {
   if (!item) return;
   const list = (ids) => h("ul", {}, ids.map((id) => h("li", {}, passageName(id))));
   const passages = item.passage_ids?.length ? item.passage_ids : session.conversation(selected).passages;
-  const open = at.side.querySelector("details")?.open ?? !matchMedia("(max-width: 1080px)").matches;
+  const open = at.side.querySelector("details")?.open ?? !matchMedia("(max-width: 720px)").matches;
   at.side.replaceChildren(h("details", { open },
     h("summary", {}, w.summary),
     h("p", { class: "summary", lang: languageOf(item.locale) }, item.summary || w.noSummary),

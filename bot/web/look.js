@@ -18,12 +18,16 @@ export const LOOK = `
   --shadow: 0 1px 2px rgb(10 30 20 / 8%), 0 12px 40px rgb(10 30 20 / 18%);
   color-scheme: light dark;
   position: fixed; z-index: 2147483000; inset: auto max(20px, env(safe-area-inset-right)) max(20px, env(safe-area-inset-bottom)) auto;
-  font: 400 15px/1.5 var(--shoptalk-font, system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif);
-  color: var(--ink);
 }
 :host([data-side="left"]) { inset-inline: max(20px, env(safe-area-inset-left)) auto; }
 :host([data-theme="light"]) { color-scheme: light; }
 :host([data-theme="dark"]) { color-scheme: dark; }
+/* What a page says of every element stops here. */
+.panel, .launcher {
+  font: 400 15px/1.5 var(--shoptalk-font, system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif);
+  color: var(--ink);
+  letter-spacing: normal; word-spacing: normal; text-transform: none; text-align: start; text-indent: 0; white-space: normal; cursor: auto;
+}
 *, *::before, *::after { box-sizing: border-box; }
 [hidden] { display: none !important; }
 button, textarea { font: inherit; color: inherit; letter-spacing: inherit; }
@@ -36,7 +40,7 @@ h2, h3, p, ul, blockquote, fieldset { margin: 0; padding: 0; border: 0; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
 .launcher {
-  width: 60px; height: 60px; border-radius: 50%; background: var(--accent); color: var(--accent-ink); box-shadow: var(--shadow);
+  cursor: pointer; width: 60px; height: 60px; border-radius: 50%; background: var(--accent); color: var(--accent-ink); box-shadow: var(--shadow);
   display: grid; place-items: center; position: relative; transition: transform .18s ease, filter .18s ease;
 }
 .launcher:focus-visible { outline: 3px solid var(--surface); box-shadow: 0 0 0 6px var(--accent-text); outline-offset: 0; }
@@ -51,7 +55,7 @@ h2, h3, p, ul, blockquote, fieldset { margin: 0; padding: 0; border: 0; }
 .panel {
   position: absolute; inset: auto 0 76px auto; margin: 0; padding: 0; border: 1px solid var(--line); border-radius: var(--radius); overflow: hidden;
   width: min(400px, calc(100vw - 32px)); height: min(680px, calc(100dvh - 116px)); max-width: none; max-height: none;
-  background: var(--surface); color: var(--ink); box-shadow: var(--shadow); flex-direction: column;
+  background: var(--surface); box-shadow: var(--shadow); flex-direction: column;
 }
 :host([data-side="left"]) .panel { inset-inline: 0 auto; }
 .panel[open] { display: flex; animation: rise .22s cubic-bezier(.2, .8, .3, 1); }
@@ -92,7 +96,7 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .bubble li::marker, blockquote li::marker { color: var(--muted); }
 .bubble a { color: inherit; text-underline-offset: 2px; }
 .author { display: flex; align-items: center; gap: 7px; font-size: 13px; font-weight: 600; margin: 2px 0 5px; }
-.author i { width: 22px; height: 22px; border-radius: 50%; background: var(--accent); color: var(--accent-ink); font: 650 11px/22px inherit; font-family: inherit; text-align: center; font-style: normal; }
+.author i { width: 22px; height: 22px; border-radius: 50%; background: var(--accent); color: var(--accent-ink); font-size: 11px; font-weight: 650; line-height: 22px; text-align: center; font-style: normal; }
 .hello { display: flex; flex-direction: column; gap: 12px; margin-bottom: 4px; }
 .starters { display: flex; flex-wrap: wrap; gap: 8px; }
 .starter { min-height: 44px; padding: 6px 15px; border-radius: 22px; border: 1px solid var(--edge); color: var(--accent-text); text-align: start; font-weight: 550; font-size: 14px; line-height: 1.35; }

@@ -33,6 +33,7 @@ export class Transcript {
   /** `next`: the item before which it stands. What is no news is drawn, but not announced; nor is one's own message. */
   add(item, { next = null, news = true } = {}) {
     const node = this.render(item);
+    if (news) node.classList.add("fresh");
     if (!news || item.role === "shopper") node.setAttribute("aria-live", "off");
     this.nodes.set(item, node);
     if (this.nodes.has(next)) this.nodes.get(next).before(node);
@@ -80,7 +81,6 @@ export class Transcript {
       class: ["message", item.role, item.state ?? ""].join(" "), "data-role": item.role, "data-message-id": item.id,
       "data-testid": "message",
     });
-    if (!again) node.classList.add("fresh");
     if (item.role === "human") node.append(h("span", { class: "author" }, h("i", { "aria-hidden": "true" }, initial(item.author)), item.author));
     node.append(bubble);
     if (item.role === "bot") node.append(this.foot(item));
