@@ -116,6 +116,18 @@ async def test_a_human_agent_who_lost_the_conversation_cannot_speak_in_it(tmp_pa
         assert (await shopper.until("error"))["data"]["code"] == "closed"
 
 
+async def test_a_shopper_is_asked_for_a_rating_when_a_human_agent_closes(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        conversation = await queued(shopper)
+        await http.post(f"/v1/queue/{conversation}/claim")
+        [held] = (await http.get("/v1/queue")).json()["held"]
+        assert held["agent_name"] == "Anna"
+        await http.post(f"/v1/queue/{conversation}/close", json={"resolution": "solved"})
+        assert (await shopper.until("csat.requested"))["data"] == {"about": "human"}
+        await shopper.send("csat.submit", score=4)
+        assert (await shopper.until("csat.given"))["data"]["score"] == 4
+
+
 async def test_a_lease_that_runs_out_returns_the_conversation_to_the_queue(tmp_path):
     async with house(tmp_path, lease_s=1.0) as server, server.chat() as shopper, server.rest() as http:
         conversation = await queued(shopper)

@@ -259,8 +259,9 @@ class ShoptalkChat extends HTMLElement {
   place(queue) {
     const w = this.words;
     if (!queue) return w.queueWait;
-    const [low, high] = (queue.eta_s ?? [0, 0]).map((seconds, end) => (end ? Math.ceil : Math.floor)(seconds / 60));
     const where = w.queuePlace(queue.position);
+    if (!queue.eta_s) return `${where} ${w.queueNobody}`;
+    const [low, high] = [Math.floor(queue.eta_s[0] / 60), Math.ceil(queue.eta_s[1] / 60)];
     return high > 0 ? `${where} ${w.queueEta(low, high)}` : where;
   }
 
