@@ -177,7 +177,7 @@ def _number(m: re.Match[str]) -> Claim:
 def _chinese_number(m: re.Match[str]) -> Claim | None:
     if m["n"] in "一零" and _UNITS[m["unit"]] in ("count", "times", "级", "层", "成"):
         return None  # One of something is mostly no count: "一个", "一次".
-    discount = m["unit"] == "折" and "十" not in m["n"]  # 九五折 is 95折, not 14.
+    discount = m["unit"] == "折" and set(m["n"]) <= _CN_DIGITS.keys()  # 九五折 is 95折, not 14.
     value = "".join(str(_CN_DIGITS[c]) for c in m["n"]) if discount else str(_chinese(m["n"]))
     return Claim(_plain(value, half=bool(m["half"])), _UNITS.get(m["unit"], ""))
 
@@ -204,7 +204,8 @@ _READERS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], Claim | None]]] 
     (_A_WHILE, lambda m: Claim("1", _UNITS[re.sub(r"\s+", " ", m["unit"].lower())])),
     *((pattern, lambda m, claim=claim: claim) for pattern, claim in _SAID_PATTERNS),
 ]
-_PLAIN_DIGITS = str.maketrans("０１２３４５６７８９．，＄", "0123456789.,$") | {ord("½"): ".5"}
+_PLAIN_DIGITS = str.maketrans("０１２３４５６７８９．，＄", "0123456789.,$") | {0xBD: ".5", 0x17F: "s", 0x212A: "K"}
+"""Digits of full width; and what a pattern takes for another letter when it ignores case."""
 
 
 @lru_cache(maxsize=4096)

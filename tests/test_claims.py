@@ -1,6 +1,8 @@
 """What a text claims, in both languages."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.claims import Claim, claims, holds, read
 
@@ -94,3 +96,16 @@ def test_a_claim_is_counted_as_often_as_it_is_made():
 )  # fmt: skip
 def test_a_claim_is_held_if_value_and_unit_agree(there, claim, held):
     assert holds(claims(there), claim) == held
+
+
+PIECES = [
+    *"0 7 ٣ ９ ½ . , : - – $ ¥ % 月 日 年 点 半 折 千 万 百分之 三 五 两 〇 元 天 个工作日 下午 晚上 周 星期".split(), " ",
+    *"ſept sept May 18th 2026 a am p.m. noon one two hundred thousand and to buſiness day weeK E3 FH US$ twice".split(),
+]  # fmt: skip
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join)))
+def test_whatever_is_written_is_read_without_an_error_and_the_same_again(text):
+    assert read(text) == read.__wrapped__(text)
+    if any(c in "0123456789" for c in text) and "[" not in text:
+        assert read(f"so {text}")
