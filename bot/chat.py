@@ -22,6 +22,7 @@ from bot.history import read_log
 from bot.sockets import (
     Closed,
     Door,
+    about,
     error_data,
     frame_error,
     origin_allowed,
@@ -77,7 +78,7 @@ class _Session:
         self.live, self.store = door.live, door.live.bot.store
         self.sent_seq = hello.last_seq
         self.unanswered_pings = 0
-        self.recent: deque[float] = deque()
+        self.recent: tuple[deque[float], deque[float]] = (deque(), deque())
         self.conversation: Conversation
 
     async def run(self) -> None:
@@ -195,8 +196,11 @@ class _Session:
         while True:
             raw = await receive(self.ws)
             self.unanswered_pings = 0
+            client_id = None
             try:
-                await self._act(wire.parse(raw))
+                frame = wire.parse(raw)
+                client_id = getattr(frame, "client_id", None)
+                await self._act(frame)
                 bad = 0
             except FrameError as error:
                 bad += 1
@@ -204,18 +208,25 @@ class _Session:
                 if bad >= wire.MAX_BAD_FRAMES:
                     raise Closed("bad_frames") from None
             except IdempotencyConflict:
+                message = "This `client_id` was used for another text."
                 await self._send(
-                    "error",
-                    error_data(
-                        "idempotency_conflict", "This `client_id` was used for another text.", False, "client_id"
-                    ),
+                    "error", error_data("idempotency_conflict", message, False, "client_id", **about(client_id))
                 )
             except StoreError as error:
                 log.error("frame not carried out: %s", error)
-                await self._send("error", error_data("try_later", "Nothing was saved; please try again.", True))
+                message = "Nothing was saved; please try again."
+                await self._send("error", error_data("try_later", message, True, **about(client_id)))
 
     async def _act(self, frame: wire.Frame) -> None:
         conversation_id = self.conversation.id
+        if not isinstance(frame, wire.Pong | wire.Read) and self._too_fast(isinstance(frame, wire.Typing)):
+            if not isinstance(frame, wire.Typing):
+                wait = error_data(
+                    "too_fast", "Too many messages; please wait a moment.", True,
+                    **about(getattr(frame, "client_id", None)),
+                )  # fmt: skip
+                await self._send("error", wait)
+            return
         match frame:
             case wire.MessageSend():
                 await self._message(frame)
@@ -226,6 +237,9 @@ class _Session:
             case wire.Typing():
                 await self.live.publish(conversation_id, "typing", {"on": frame.on, "role": "shopper"})
             case wire.Feedback():
+                log_ids = {e.data.get("message_id") for e in await turn.whole_log(self.store, conversation_id)}
+                if frame.message_id not in log_ids:
+                    raise FrameError("bad_frame", "`message_id`: no such message here.", "message_id")
                 await self._append("feedback.given", frame)
             case wire.CsatSubmit():
                 await self._append("csat.given", frame)
@@ -239,11 +253,6 @@ class _Session:
         await self.live.announce(await self.store.append(self.conversation.id, type, data))
 
     async def _message(self, frame: wire.MessageSend) -> None:
-        if self._too_fast():
-            return await self._send(
-                "error",
-                error_data("too_fast", "Too many messages; please wait a moment.", True, client_id=frame.client_id),
-            )
         conversation = await self.store.conversation(self.conversation.id)
         if conversation.owner == "closed":
             return await self._send(
@@ -259,13 +268,14 @@ class _Session:
             await self.live.announce(event)
             self.live.start(conversation.id, message_id)
 
-    def _too_fast(self) -> bool:
-        now = time.monotonic()
-        while self.recent and self.recent[0] < now - 60:
-            self.recent.popleft()
-        if len(self.recent) >= self.door.messages_per_minute:
+    def _too_fast(self, typing: bool) -> bool:
+        """Whether this frame is over the limit of the last minute; typing has a limit of its own."""
+        now, recent = time.monotonic(), self.recent[typing]
+        while recent and recent[0] < now - 60:
+            recent.popleft()
+        if len(recent) >= self.door.messages_per_minute:
             return True
-        self.recent.append(now)
+        recent.append(now)
         return False
 
     async def _request_person(self) -> None:
@@ -277,7 +287,13 @@ class _Session:
         told = read_log(await turn.whole_log(self.store, conversation.id), "")
         language: Language = wire.language_of(conversation.locale, told.questions[-1] if told.questions else "")
         await turn.hand_off(
-            self.live.bot, conversation, told, "asked_for_person", language=language, announce=self.live.announce
+            self.live.bot,
+            conversation,
+            told,
+            "asked_for_person",
+            language=language,
+            passage_ids=told.passage_ids,
+            announce=self.live.announce,
         )
         self.live.cancel(conversation.id)
 

@@ -17,7 +17,7 @@ from bot import handoff, wire
 from bot.desk import Agent, Desk, joined, status_of
 from bot.errors import FrameError, StoreError
 from bot.live import DESK
-from bot.sockets import Closed, Door, frame_error, origin_allowed, receive, send
+from bot.sockets import Closed, Door, about, frame_error, origin_allowed, receive, send
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,9 @@ class _Session:
         self.ws, self.desk, self.door, self.agent = ws, desk, door, agent
         self.sent = dict(last_seq)
         self.watching: dict[str, asyncio.Task[None]] = {}
+        """What this human agent holds: each followed by a task."""
         self.sending = asyncio.Lock()
+        self.unanswered_pings = 0
 
     async def run(self) -> None:
         await self._send(
@@ -69,7 +71,7 @@ class _Session:
                 task.result()
         finally:
             self.desk.live.slots -= self.desk.capacity
-            tasks += self.watching.values()
+            tasks += list(self.watching.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -98,11 +100,16 @@ class _Session:
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(self.door.ping_s)
+            if self.unanswered_pings >= 2:
+                raise Closed("going_away")
+            self.unanswered_pings += 1
             await self._send("ping", {"t": time.time()})
 
     def _watch(self, conversation_id: str) -> None:
-        if conversation_id not in self.watching or self.watching[conversation_id].done():
-            self.watching[conversation_id] = asyncio.create_task(self._follow(conversation_id))
+        if conversation_id not in self.watching:
+            task = asyncio.create_task(self._follow(conversation_id))
+            self.watching[conversation_id] = task
+            task.add_done_callback(lambda _: self.watching.pop(conversation_id, None))
 
     async def _follow(self, conversation_id: str) -> None:
         """Send a conversation's log, then what grows, until it is no longer this agent's."""
@@ -119,15 +126,20 @@ class _Session:
                     await self._frame(item)
 
     async def _catch_up(self, conversation_id: str) -> None:
-        for event in await self.desk.store.events(conversation_id, after=self.sent.get(conversation_id, 0)):
-            self.sent[conversation_id] = event.seq
-            await self._frame(wire.event_frame(event))
+        while events := await self.desk.store.events(conversation_id, after=self.sent.get(conversation_id, 0)):
+            for event in events:
+                self.sent[conversation_id] = event.seq
+                await self._frame(wire.event_frame(event))
 
     async def _read(self) -> None:
         bad = 0
         while True:
+            raw = await receive(self.ws)
+            self.unanswered_pings = 0
+            frame = None
             try:
-                await self._act(wire.parse(await receive(self.ws), wire.AGENT_FRAMES))
+                frame = wire.parse(raw, wire.AGENT_FRAMES)
+                await self._act(frame)
                 bad = 0
             except FrameError as error:
                 bad += 1
@@ -135,7 +147,8 @@ class _Session:
                 if bad >= wire.MAX_BAD_FRAMES:
                     raise Closed("bad_frames") from None
             except StoreError as error:
-                await self._send("error", status_of(error)[1])
+                refused = {**status_of(error)[1], **about(getattr(frame, "client_id", None))}
+                await self._send("error", refused, getattr(frame, "conversation_id", None))
 
     async def _act(self, frame: wire.Frame) -> None:
         desk, agent = self.desk, self.agent

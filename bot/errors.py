@@ -88,7 +88,9 @@ class AtCapacity(StoreError):
 class FrameError(BotError):
     """A frame cannot be read."""
 
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+    def __init__(self, code: str, message: str, field: str | None = None, client_id: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.field = field
+        self.client_id = client_id
+        """Of the frame at fault, if it has one, so that the sender knows which message was refused."""

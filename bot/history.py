@@ -24,6 +24,8 @@ class Told:
     """Of the turns since the last handoff."""
     handed_off_after: int
     """How many of `angers` came before the last handoff."""
+    passage_ids: tuple[str, ...] = ()
+    """What the last answer was read from."""
 
 
 def read_log(events: Sequence[Event], message_id: str) -> Told:
@@ -33,6 +35,7 @@ def read_log(events: Sequence[Event], message_id: str) -> Told:
     angers: list[float] = []
     outcomes: list[Outcome] = []
     handed_off_after, text = 0, ""
+    passage_ids: tuple[str, ...] = ()
     for event in events:
         data = event.data
         if mood := data.get("mood"):
@@ -49,9 +52,12 @@ def read_log(events: Sequence[Event], message_id: str) -> Told:
             case "message.completed":
                 history.append(Message("assistant", data["text"]))
                 outcomes.append(data["outcome"])
+                passage_ids = tuple(data.get("passage_ids", ()))
             case "owner.changed" if data["owner"] != "bot":
                 handed_off_after, outcomes = len(angers), []
-    return Told(text, _in_turns(history), tuple(questions), tuple(angers), tuple(outcomes), handed_off_after)
+    return Told(
+        text, _in_turns(history), tuple(questions), tuple(angers), tuple(outcomes), handed_off_after, passage_ids
+    )
 
 
 def _in_turns(history: Sequence[Message]) -> tuple[Message, ...]:

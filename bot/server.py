@@ -6,19 +6,19 @@ Run it with `bot serve`.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from bot import __version__, chat, desk, desk_socket, tokens, wire
+from bot import __version__, chat, desk, desk_socket, wire
+from bot.demo import SampleShop
 from bot.errors import StoreError
 from bot.live import Live
 from bot.sockets import Door
@@ -28,7 +28,7 @@ WEB = Path(__file__).parent / "web"
 POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'"
 
 
-def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None = None) -> FastAPI:
+def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop | None = None) -> FastAPI:
     """The app over parts that stand; it owns their life from start to end."""
 
     @asynccontextmanager
@@ -121,37 +121,3 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: Demo | None
     if demo is not None:
         demo.mount(app, door.tokens)
     return app
-
-
-class Demo:
-    """The sample shop's page, with its products and sample shoppers; for addresses of this machine only."""
-
-    def __init__(self, products: Path, orders: Path) -> None:
-        self.products, self.orders = products, orders
-
-    def mount(self, app: FastAPI, signer: tokens.Tokens) -> None:
-        """Add the routes."""
-
-        @app.get("/", include_in_schema=False)
-        async def page() -> FileResponse:
-            return FileResponse(WEB / "demo.html")
-
-        @app.get("/demo/products", include_in_schema=False)
-        async def products() -> FileResponse:
-            return FileResponse(self.products, media_type="application/json")
-
-        @app.get("/demo/shoppers", include_in_schema=False)
-        async def shoppers() -> list[dict[str, Any]]:
-            return [{"id": shopper, "orders": numbers} for shopper, numbers in sorted(self._shoppers().items())]
-
-        @app.get("/demo/token", include_in_schema=False)
-        async def token(shopper: str) -> dict[str, str]:
-            if shopper not in self._shoppers():
-                raise HTTPException(404, "No such sample shopper.")
-            return {"token": signer.mint(tokens.SHOPPER, shopper, lifetime_s=3600)}
-
-    def _shoppers(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for order in json.loads(self.orders.read_text(encoding="utf-8")):
-            found.setdefault(order["shopper"], []).append(order["number"])
-        return found

@@ -69,7 +69,12 @@ async def quietly(sending: Awaitable[Any]) -> None:
 
 def frame_error(error: FrameError) -> dict[str, Any]:
     """A frame's fault as the data of an `error`."""
-    return error_data(error.code, str(error), False, error.field)
+    return error_data(error.code, str(error), False, error.field, **about(error.client_id))
+
+
+def about(client_id: str | None) -> dict[str, str]:
+    """What names the message that an `error` is about."""
+    return {"client_id": client_id} if client_id else {}
 
 
 def error_data(code: str, message: str, retryable: bool, field: str | None = None, **more: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class Handoff:
     """At most three lines."""
     last_question: str
     mood_trace: tuple[float, ...] = ()
-    """Running anger after each shopper message, 0 to 1, oldest first."""
+    """Anger of each shopper message that the bot read, 0 to 1, oldest first."""
     passage_ids: tuple[str, ...] = ()
     """What the bot showed or read last."""
     agent_id: str | None = None

@@ -212,7 +212,9 @@ def parse(raw: str | bytes, frames: Mapping[str, type[Frame]] = SHOPPER_FRAMES) 
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise FrameError("bad_frame", f"`{where}`: {message}.", where) from None
+        client_id = fields.get("client_id")
+        known = client_id if isinstance(client_id, str) and where != "client_id" else None
+        raise FrameError("bad_frame", f"`{where}`: {message}.", where, known) from None
 
 
 def now() -> str:

@@ -188,6 +188,9 @@ def serving(settings: Settings, *, progress: bool = False) -> Serving:
     sample = settings.knowledge / "products.json", Path(settings.orders)
     demo = None
     if settings.demo and settings.host in LOOPBACK and all(path.is_file() for path in sample):
-        demo = server.Demo(*sample)
+        from bot.demo import SampleShop
+        from bot.retrieval.documents import load_documents
+
+        demo = SampleShop(*sample, load_documents(settings.knowledge))
     app = server.create_app(live, door, the_desk, demo=demo)
     return Serving(app, None if signing.agent_keys else signing.code("agent-1"), demo is not None)

@@ -174,9 +174,9 @@ async def test_long_poll_returns_as_soon_as_the_log_grows(tmp_path):
             http.get(f"/v1/conversations/{conversation}/events", params={"after": 1, "wait_s": 20})
         )
         await asyncio.sleep(0.05)
-        await shopper.send("feedback", message_id="m_1", rating="up")
+        await shopper.send("csat.submit", score=5)
         answer = await asyncio.wait_for(waiting, 5)
-        assert [frame["type"] for frame in answer.json()] == ["feedback.given"]
+        assert [frame["type"] for frame in answer.json()] == ["csat.given"]
         assert (await http.get("/v1/conversations/c_none/events")).status_code == 404
 
 

@@ -11,7 +11,7 @@ from bot.settings import ROOT
 
 FLOORS = {
     4: "__main__ wiring settings",
-    3: "server chat desk desk_socket sockets live tokens",
+    3: "server chat desk desk_socket sockets live tokens demo",
     2: "turn engine retrieval sentiment store bus orders",
     1: "prompt claims evidence escalation handoff wire protocols history asked_orders models",
     0: "types errors",
@@ -20,7 +20,7 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split(
 """Modules of one floor may import each other, but on floor 2: parts know neither each other nor the story."""
 
 HOMES = {
-    "fastapi": "bot.server bot.chat bot.desk bot.desk_socket bot.sockets",
+    "fastapi": "bot.server bot.chat bot.desk bot.desk_socket bot.sockets bot.demo",
     "starlette": "",
     "uvicorn": "bot.__main__",
     "torch": "bot.engine.local bot.sentiment bot.retrieval.dense finetune",
@@ -37,8 +37,23 @@ HOMES = {
 }
 FINETUNE_MAY = {"types", "errors", "retrieval.documents", *(n for n, f in FLOOR.items() if f == 1)}
 STORY = {"wiring", "settings", "turn", "tokens"}
-SEARCH = {"retrieval.calibration", "retrieval.hybrid", "retrieval.questions", "retrieval.shelf", "retrieval.dense"}
-FINETUNE_ALSO = {"finetune.evaluate": STORY, "finetune.show": STORY, "finetune.calibration": SEARCH}
+SEARCH = {
+    "models",
+    "retrieval.calibration",
+    "retrieval.hybrid",
+    "retrieval.questions",
+    "retrieval.shelf",
+    "retrieval.dense",
+}
+FINETUNE_ALSO = {
+    "finetune.evaluate": STORY,
+    "finetune.show": STORY,
+    "finetune.calibration": SEARCH,
+    "finetune.encoder": SEARCH,
+    "finetune.encoder_data": SEARCH,
+    "finetune.encoder_en": SEARCH,
+    "finetune.encoder_zh": SEARCH,
+}
 """What is measured through the story, and what is fitted to the search that is served."""
 
 
