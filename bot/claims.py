@@ -92,7 +92,7 @@ _WORD_NUMBER = re.compile(
 )
 _CN_NUMBER = re.compile(rf"(?!十分(?!钟))(?P<n>[{_CN}]+)(?P<unit>{_UNIT})(?P<half>半(?![价折数]))?")
 _CN_PERCENT = re.compile(rf"百分之(?:(?P<n>\d+(?:\.\d+)?)|(?P<cn>[{_CN}]+))")
-_ONE_NUMBER = rf"(?:\d[\d,]*(?:\.\d+)?|[{_CN}]+|(?:{_WORD})(?:-(?:{_WORD}))?)"
+_ONE_NUMBER = rf"(?:\d[\d,]*(?:\.\d+)?|[{_CN}]{{1,8}}|(?:{_WORD})(?:-(?:{_WORD}))?)"
 _RANGE = re.compile(
     rf"({_ONE_NUMBER})(?:\s+(?:to|or|and)\s+|\s*(?<![a-z])[-–—~～至到或]\s*)"
     rf"(?={_ONE_NUMBER}[\s-]?({_UNIT})(?:e?s\b|\b|[\u4e00-\u9fff]|\W|$))",

@@ -22,7 +22,7 @@ KEEP = 0.5
 _WHO = r"""(?:(?:a|an|your|the|some|one\s+of|another|actual|real|live|human|to|with|of|chat|customer\s+(?:service|support|care))\s+)*
     (?:humans?(?:\s+being)?s?|(?:real|actual|live)\s+(?:persons?|people|ones?)|persons?|agents?|rep(?:resentative)?s?
     |operators?|some(?:one|body)\s+(?:real|else|human|in|from)|managers?|supervisors?|boss|staff\s+members?|advisors?|colleagues?
-    |(?:customer|live)\s+(?:service|support|care|chat))\b(?!'s|[\s-]+(?:sized|sample|hair|in\s+[A-Z]|who|that|account))"""
+    |(?:customer|live)\s+(?:service|support|care|chat))\b(?!'s|[\s-]+(?:sized|sample|hair|in\s+(?!here)|who|that|account))"""
 _ASK_EN = re.compile(
     rf"""\b(?:talk|speak|spk|chat|deal)(?:ing)?\b[^.?!\n]{{0,20}}?\b{_WHO}
       |\b(?:talk|speak|spk|chat|connect\s+me|put\s+me\s+through)\s+(?:to|2|w|with)\s+some(?:one|body)\b
@@ -68,9 +68,10 @@ _NO_ASK_ZH = re.compile(
 
 def asks_for_person(text: str) -> bool:
     """Whether the shopper asks to be passed to a human, in either language; a question about hours is none."""
-    english = _ASK_EN.search(text) and not _NO_ASK_EN.search(text)
-    chinese = _ASK_ZH.search(text) and not _NO_ASK_ZH.search(text)
-    return bool(english or chinese)
+    return any(
+        _ASK_EN.search(part) and not _NO_ASK_EN.search(part) or _ASK_ZH.search(part) and not _NO_ASK_ZH.search(part)
+        for part in re.split(r"[.?!。？！\n]+", text)
+    )
 
 
 def running(angers: Sequence[float]) -> float:
