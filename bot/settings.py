@@ -99,5 +99,12 @@ def read(**overrides: object) -> Settings:
     try:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})  # pyright: ignore
     except ValidationError as error:
-        lines = [f"`BOT_{'_'.join(map(str, e['loc'])).upper()}`: {e['msg']}." for e in error.errors()]
-        raise SettingsError(" ".join(lines)) from None
+        secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+        raise SettingsError(
+            " ".join(
+                f"`BOT_{name.upper()}` is {'wrong' if name in secret else repr(fault['input'])}: "
+                f"{fault['msg'][:1].lower()}{fault['msg'][1:]}."
+                for fault in error.errors()
+                for name in [str(fault["loc"][0])]
+            )
+        ) from None

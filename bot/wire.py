@@ -38,7 +38,7 @@ def clean(text: str) -> str:
     """
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
     kept = "".join(c for c in text if c in "\n\t\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
-    if not kept.strip():
+    if not kept.replace("\u200d", "").strip():
         raise ValueError("the text is empty")
     return kept.strip()
 

@@ -1,0 +1,127 @@
+"""Tokens: uses kept apart, time limits, one-time codes, and a key that stays with its owner."""
+
+import stat
+import time
+
+import jwt
+import pytest
+
+from bot import tokens, wiring
+from bot.errors import SettingsError
+from bot.settings import Settings
+
+KEY = "k" * 48
+
+
+@pytest.fixture
+def signer():
+    return tokens.Tokens(KEY)
+
+
+def test_a_token_is_read_for_its_own_use_only(signer):
+    made = {use: signer.mint(use, "anna", lifetime_s=60) for use in (tokens.SHOPPER, tokens.AGENT, tokens.CODE)}
+    for use in made:
+        assert [signer.read(use, token) for token in made.values()] == [
+            "anna" if other == use else None for other in made
+        ]
+
+
+def test_a_shops_own_token_needs_no_audience(signer):
+    token = jwt.encode({"sub": "shopper-1", "exp": time.time() + 60}, KEY, algorithm="HS256")
+    assert signer.read(tokens.SHOPPER, token) == "shopper-1"
+    assert signer.read(tokens.AGENT, token) is None
+    assert signer.read(tokens.CODE, token) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"sub": "a"},
+        {"exp": 4_000_000_000},
+        {"sub": "", "exp": 4_000_000_000},
+        {"sub": "a" * 129, "exp": 4_000_000_000},
+        {"sub": 5, "exp": 4_000_000_000},
+        {"sub": "a", "exp": 1},
+        {"sub": "a", "exp": 4_000_000_000, "nbf": 3_900_000_000},
+        {"sub": "a", "exp": 4_000_000_000, "aud": ["shopper", "agent"]},
+        {"sub": "a", "exp": 4_000_000_000, "aud": "elsewhere"},
+    ],
+)
+def test_a_token_that_is_late_incomplete_or_for_another_use_is_nobody(signer, body):
+    assert signer.read(tokens.SHOPPER, jwt.encode(body, KEY, algorithm="HS256")) is None
+
+
+def test_another_key_another_algorithm_and_no_signature_are_refused(signer):
+    body = {"sub": "a", "exp": 4_000_000_000}
+    assert signer.read(tokens.SHOPPER, jwt.encode(body, "x" * 48, algorithm="HS256")) is None
+    assert signer.read(tokens.SHOPPER, jwt.encode(body, KEY * 2, algorithm="HS512")) is None
+    assert signer.read(tokens.SHOPPER, jwt.encode(body, None, algorithm="none")) is None
+    assert signer.read(tokens.SHOPPER, "a.b.c") is None
+
+
+def test_a_code_signs_in_once(signer):
+    code = signer.code("anna")
+    agent, token = signer.sign_in(code, "Anna")
+    assert (agent, signer.agent(token)) == ("anna", ("anna", "Anna"))
+    assert signer.sign_in(code, "Anna") is None
+    assert signer.sign_in(signer.code("anna"), "") is not None
+
+
+def test_two_codes_of_one_moment_are_two(signer):
+    assert signer.code("anna") != signer.code("anna")
+
+
+def test_a_late_code_and_a_desk_token_do_not_sign_in(signer):
+    late = signer.mint(tokens.CODE, "anna", lifetime_s=-1)
+    desk = signer.mint(tokens.AGENT, "anna", lifetime_s=60)
+    assert [signer.sign_in(code, "") for code in (late, desk, "", "x")] == [None] * 4
+
+
+def test_a_shoppers_token_opens_no_desk(signer):
+    assert signer.agent(signer.mint(tokens.SHOPPER, "anna", lifetime_s=60)) is None
+
+
+def test_fixed_keys_sign_in_again_and_again():
+    signer = tokens.Tokens(KEY, tokens.parse_agent_keys("anna:0123456789abcdef, ben:fedcba9876543210,"))
+    assert [signer.sign_in("0123456789abcdef", "")[0] for _ in range(2)] == ["anna"] * 2
+    assert signer.sign_in("fedcba9876543210", "")[0] == "ben"
+    assert signer.sign_in("0123456789abcdeX", "") is None
+
+
+@pytest.mark.parametrize("text", ["anna", "anna:", "anna:short", ":0123456789abcdef", "anna:0123456789abcde"])
+def test_a_weak_or_nameless_agent_key_is_refused(text):
+    with pytest.raises(SettingsError, match="`BOT_AGENT_KEYS` .* at least 16 characters"):
+        tokens.parse_agent_keys(text)
+
+
+def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path):
+    key = tokens.load_key(tmp_path / "data")
+    assert len(key) >= 48
+    assert stat.S_IMODE((tmp_path / "data/key").stat().st_mode) == 0o600
+    assert tokens.load_key(tmp_path / "data") == key
+    assert tokens.load_key(tmp_path / "other") != key
+
+
+def test_a_folder_that_cannot_hold_the_key_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"file/data/key cannot be used: .* Set `BOT_DATA`"):
+        tokens.load_key(tmp_path / "file/data")
+
+
+@pytest.mark.parametrize("secret", ["short", "x" * 31])
+def test_a_weak_secret_is_refused(tmp_path, secret):
+    with pytest.raises(SettingsError, match="`BOT_TOKEN_SECRET` needs at least 32 bytes"):
+        wiring.signer(Settings(data=tmp_path, token_secret=secret))
+
+
+def test_a_key_file_that_was_cut_short_is_refused(tmp_path):
+    (tmp_path / "key").write_text("")
+    with pytest.raises(SettingsError, match="32 bytes"):
+        wiring.signer(Settings(data=tmp_path))
+
+
+def test_a_secret_is_told_from_its_hash_only():
+    token, stored = tokens.new_secret()
+    assert tokens.same(token, stored)
+    assert not tokens.same(token + "x", stored)
+    assert token not in stored
