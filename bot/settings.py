@@ -99,12 +99,11 @@ def read(**overrides: object) -> Settings:
     try:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})  # pyright: ignore
     except ValidationError as error:
-        secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+        # A secret has no wrong value: what is shown here is none.
         raise SettingsError(
             " ".join(
-                f"`BOT_{name.upper()}` is {'wrong' if name in secret else repr(fault['input'])}: "
+                f"`BOT_{str(fault['loc'][0]).upper()}` is {fault['input']!r}: "
                 f"{fault['msg'][:1].lower()}{fault['msg'][1:]}."
                 for fault in error.errors()
-                for name in [str(fault["loc"][0])]
             )
         ) from None

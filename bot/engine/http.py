@@ -55,7 +55,8 @@ class HttpEngine:
         """
         body = {
             "model": self.name,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            # "<|" begins the special tokens of most models: nobody ends their own message by typing one.
+            "messages": [{"role": m.role, "content": m.content.replace("<|", "< |")} for m in messages],
             "max_tokens": max_tokens,
             "temperature": 0,
             "stream": True,
@@ -66,18 +67,31 @@ class HttpEngine:
                     raise EngineError(
                         f"The engine answered {response.status_code}; see its log, and `BOT_ENGINE_URL`."
                     )
-                async for line in response.aiter_lines():
-                    data = line.removeprefix("data:").strip()
-                    if not line.startswith("data:") or not data:
-                        continue
+                async for data in _events(response):
                     if data == "[DONE]":
                         return
                     if text := (json.loads(data)["choices"] or [{}])[0].get("delta", {}).get("content"):
-                        yield text
+                        yield str(text)
                 raise EngineError("The engine broke off in mid-answer.")
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise EngineError(f"The engine cannot be used: {type(error).__name__}: {error}") from error
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[str]:
+    """The `data` of each server-sent event. `aiter_lines` would also end lines at U+2028, which JSON may hold."""
+    rest = b""
+    async for block in response.aiter_bytes():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if data := _data(line):
+                yield data
+    if data := _data(rest):
+        yield data
+
+
+def _data(line: bytes) -> str:
+    return line.removeprefix(b"data:").strip().decode() if line.startswith(b"data:") else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteriaList
 from transformers.utils import logging as transformers_logging
 
@@ -26,6 +27,8 @@ from bot.types import Language, Message
 
 log = logging.getLogger(__name__)
 _END = object()
+_UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
+"""What loading raises where a file is missing, cut short, or does not fit."""
 
 
 class LocalEngine:
@@ -151,7 +154,7 @@ def load(
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
         model = AutoModelForCausalLM.from_pretrained(base, **options)
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ModelError(
             f"No base model could be loaded from {base}: {str(error).splitlines()[0]} "
             "Set `BOT_MODEL` to a folder in Hugging Face format or to a name on the hub."
@@ -164,7 +167,13 @@ def load(
         check_adapter(adapter, base, mark)
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter))
+        try:
+            model = PeftModel.from_pretrained(model, str(adapter))
+        except _UNREADABLE as error:
+            raise ModelError(
+                f"{adapter} cannot be loaded: {str(error).splitlines()[0]} Train it again with `finetune train`, "
+                "or set `BOT_ADAPTER=` to serve the base alone."
+            ) from None
         if quantize == "none":
             model = model.merge_and_unload()
         name = f"{name}+{adapter.name}"

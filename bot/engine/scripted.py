@@ -54,8 +54,10 @@ class ScriptedEngine:
         self.running += 1
         try:
             for n, start in enumerate(range(0, len(text), 4)):
-                if n == self._fail_after or n >= max_tokens:
+                if n == self._fail_after:
                     raise EngineError("The scripted engine fails here.")
+                if n >= max_tokens:
+                    return
                 await asyncio.sleep(self._delay_s)
                 yield text[start : start + 4]
             if self._fail_after is not None and not text:
