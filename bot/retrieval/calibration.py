@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -128,7 +127,7 @@ def probabilities(candidates: Candidates, calibration: Calibration) -> np.ndarra
     return best * np.exp(ranks - ranks.max())
 
 
-def follow_features(text: str, context: Sequence[str], language: Language, alone: float, joined: float) -> np.ndarray:
+def follow_features(text: str, language: Language, alone: float, joined: float) -> np.ndarray:
     """FOLLOW_FEATURES of a message.  # (len(FOLLOW_FEATURES),)
 
     Args:

@@ -39,6 +39,7 @@ class Encoder:
             self._model: Any = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
             if adapter is not None:
                 self._model.load_adapter(str(adapter))
+            self._model.float()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             what = f"The encoder in {folder} cannot be read ({error}); install or train it again."
             raise ModelError(what) from error

@@ -10,9 +10,11 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -32,8 +34,19 @@ LAYOUT = 1
 log = logging.getLogger(__name__)
 
 
+class Encodes(Protocol):
+    """What is needed of an encoder; `bot.retrieval.dense.Encoder` is the one that is served."""
+
+    fingerprint: str
+    """Changes when its vectors do."""
+
+    def encode(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
+        """Unit vectors, one a text.  # (N, D)"""
+        ...
+
+
 @cache
-def encoder(language: Language) -> dense.Encoder:
+def built_in(language: Language) -> Encodes:
     """The built-in encoder of a language, loaded once per process. Raises ModelError."""
     match language:
         case "en":
@@ -47,9 +60,14 @@ class HybridRetriever:
     """Implements `bot.protocols.Retriever`; immutable, may be called from any thread."""
 
     def __init__(
-        self, shelves: dict[Language, Shelf], calibrations: dict[Language, Calibration], generation: str
+        self,
+        shelves: Mapping[Language, Shelf],
+        encoders: Mapping[Language, Encodes],
+        calibrations: Mapping[Language, Calibration],
+        generation: str,
     ) -> None:
         self._shelves = shelves
+        self._encoders = encoders
         self._calibrations = calibrations
         self.generation = generation
         """Id of documents, known questions, encoders and calibration; sixteen hex digits."""
@@ -65,9 +83,9 @@ class HybridRetriever:
             return []
         weights = self._calibrations[language]
         texts = [query, join(context, query)] if context else [query]
-        vectors = encoder(language).encode(texts)
+        vectors = self._encoders[language].encode(texts)
         found = [scores(shelf, weights, text, vector) for text, vector in zip(texts, vectors, strict=True)]
-        total = blend(query, context, language, weights, *found) if context else found[0]
+        total = blend(query, language, weights, *found) if context else found[0]
         best = np.argsort(-total, kind="stable")[:top_k]
         return [Hit(shelf.passages[n], float(total[n])) for n in best if total[n] > 0]
 
@@ -81,16 +99,22 @@ def scores(shelf: Shelf, weights: Calibration, text: str, vector: np.ndarray) ->
 
 
 def blend(
-    text: str, context: Sequence[str], language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray
+    text: str, language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray
 ) -> np.ndarray:
     """The mean of two searches, weighted by how probably the text is a follow-up.  # (P,)"""
-    features = calibration.follow_features(text, context, language, float(alone.max()), float(joined.max()))
+    features = calibration.follow_features(text, language, float(alone.max()), float(joined.max()))
     share = calibration.sigmoid(weights.follows.logits(features[None]))[0]
     return (1 - share) * alone + share * joined
 
 
 def build_or_load(
-    documents_folder: Path, index_folder: Path, questions: Path | None, *, progress: bool
+    documents_folder: Path,
+    index_folder: Path,
+    questions: Path | None,
+    *,
+    progress: bool,
+    encoder: Callable[[Language], Encodes] = built_in,
+    calibration_file: Path = MODELS / "retrieval.json",
 ) -> HybridRetriever:
     """The retriever over a folder's documents; vectors are computed only if something has changed.
 
@@ -98,6 +122,7 @@ def build_or_load(
         index_folder: Where vectors are kept; made if missing. A broken one is built again.
         questions: Known questions as JSON Lines; None or a missing file means none.
         progress: Show a bar while building.
+        encoder: Gives the encoder of a language.
 
     Raises:
         DocumentError: a document or a known question cannot be read.
@@ -105,52 +130,54 @@ def build_or_load(
     """
     passages = load_documents(documents_folder)
     asked = read_questions(questions, {passage.id for passage in passages})
-    calibrations = calibration.load_calibration(MODELS / "retrieval.json")
-    languages = [language for language in LANGUAGES if any(p.language == language for p in passages)]
-    generation = _generation(passages, asked, languages)
-    shelves: dict[Language, Shelf] = {}
-    vectors = _load(index_folder, generation, languages)
+    calibrations = calibration.load_calibration(calibration_file)
+    encoders = {language: encoder(language) for language in LANGUAGES if any(p.language == language for p in passages)}
+    prints = [calibration_file.read_text("utf-8"), *(encoders[language].fingerprint for language in encoders)]
+    generation = _generation(passages, asked, prints)
+    vectors = _load(index_folder, generation, list(encoders))
     if vectors is None:
         vectors = {
-            language: _encode(language, passages, asked, progress=progress) for language in languages
+            language: _encode(language, passages, asked, found, progress=progress)
+            for language, found in encoders.items()
         }
         _save(index_folder, generation, vectors)
-    for language in languages:
-        shelves[language] = build_shelf(
+    shelves = {
+        language: build_shelf(
             language,
             [passage for passage in passages if passage.language == language],
             vectors[language][0],
             [question for question in asked if question.language == language],
             vectors[language][1],
         )
-    return HybridRetriever(shelves, calibrations, generation)
+        for language in encoders
+    }
+    return HybridRetriever(shelves, encoders, calibrations, generation)
 
 
 def _encode(
-    language: Language, passages: Sequence[Passage], asked: Sequence[Question], *, progress: bool
+    language: Language, passages: Sequence[Passage], asked: Sequence[Question], encoder: Encodes, *, progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of the passages' views, and of the known questions."""
     views = [view for passage in passages if passage.language == language for view in views_of(passage)]
     texts = [question.full_text for question in asked if question.language == language]
-    made = encoder(language).encode([*views, *texts], progress=f"Indexing {language}" if progress else None)
+    made = encoder.encode([*views, *texts], progress=f"Indexing {language}" if progress else None)
     return made[: len(views)], made[len(views) :]
 
 
-def _generation(passages: Sequence[Passage], asked: Sequence[Question], languages: Sequence[Language]) -> str:
+def _generation(passages: Sequence[Passage], asked: Sequence[Question], prints: Sequence[str]) -> str:
     digest = hashlib.sha256(f"{LAYOUT}\n".encode())
-    for item in (*passages, *asked):
+    for item in (*passages, *asked, *prints):
         digest.update(repr(item).encode())
-    for language in languages:
-        digest.update(encoder(language).fingerprint.encode())
-    digest.update((MODELS / "retrieval.json").read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _save(folder: Path, generation: str, vectors: dict[Language, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Write beside the old index, then take its place, so that a crash leaves the old or none."""
-    fresh = folder.with_name(f"{folder.name}.{generation}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    """Write beside the old index, then take its place, so that a crash leaves the old or none.
+
+    Of several processes that build at once, one wins; their files are the same.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     files = {}
     for language, (views, questions) in vectors.items():
         for kind, rows in (("passages", views), ("questions", questions)):
@@ -158,8 +185,12 @@ def _save(folder: Path, generation: str, vectors: dict[Language, tuple[np.ndarra
             dense.save_index(dense.build_index(rows), fresh / name)
             files[name] = hashlib.sha256((fresh / name).read_bytes()).hexdigest()
     (fresh / "index.json").write_text(json.dumps({"generation": generation, "files": files}, indent=1), "utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    except OSError as error:
+        log.warning("The index could not be kept in %s (%s); it is built again at the next start.", folder, error)
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _load(
@@ -175,7 +206,8 @@ def _load(
                 raise ModelError(f"{folder / name} has changed since it was written")
 
         def read(language: Language, kind: str) -> np.ndarray:
-            return dense.rows(dense.load_index(folder / f"{language}-{kind}.faiss")).copy()
+            index = dense.load_index(folder / f"{language}-{kind}.faiss")
+            return index.reconstruct_n(0, index.ntotal)
 
         return {language: (read(language, "passages"), read(language, "questions")) for language in languages}
     except FileNotFoundError:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.errors import ModelError
+from bot.retrieval.calibration import follow_features, load_calibration, probabilities, save_calibration
+from bot.retrieval.shelf import Candidates
+from tests.retrieval.shop import CALIBRATION, weights
+
+
+def candidates(*dense: float, unanswerable: float = 0.0) -> Candidates:
+    ranking = np.zeros((len(dense), 6))
+    ranking[:, 0] = dense
+    return Candidates(np.arange(len(dense)), ranking, np.zeros(len(dense)), unanswerable, 1.0, 2)
+
+
+def test_a_saved_calibration_comes_back_the_same(tmp_path: Path) -> None:
+    save_calibration(tmp_path / "c.json", {"en": CALIBRATION, "zh": CALIBRATION})
+    assert load_calibration(tmp_path / "c.json") == {"en": CALIBRATION, "zh": CALIBRATION}
+
+
+def test_a_calibration_for_other_features_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    save_calibration(path, {"en": CALIBRATION, "zh": CALIBRATION})
+    path.write_text(path.read_text().replace('"keyword_known"', '"moonlight"'))
+    with pytest.raises(ModelError, match="other features; run"):
+        load_calibration(path)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}"])
+def test_a_broken_calibration_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "c.json").write_text(content)
+    with pytest.raises(ModelError, match=r"c\.json.*finetune encoder --calibrate"):
+        load_calibration(tmp_path / "c.json")
+
+
+def test_scores_are_probabilities_and_the_best_keeps_its_own() -> None:
+    far = probabilities(candidates(0.9, 0.1), CALIBRATION)
+    near = probabilities(candidates(0.9, 0.85), CALIBRATION)
+    assert 0 < far[1] < near[1] < near[0] < 1
+    assert far[0] == near[0], "gap has no weight here"
+
+
+def test_an_unanswerable_question_nearby_lowers_the_score() -> None:
+    assert (
+        probabilities(candidates(0.9, 0.1, unanswerable=0.9), CALIBRATION)[0]
+        < probabilities(candidates(0.9, 0.1, unanswerable=0.1), CALIBRATION)[0]
+    )
+
+
+def test_a_lead_over_the_second_counts_when_it_has_a_weight() -> None:
+    leads = replace(CALIBRATION, answers=weights(8, at4=1.0))
+    assert probabilities(candidates(0.9, 0.1), leads)[0] > probabilities(candidates(0.9, 0.8), leads)[0]
+
+
+def test_a_single_candidate_has_a_score() -> None:
+    assert 0 < probabilities(candidates(0.5), CALIBRATION)[0] < 1
+
+
+@pytest.mark.parametrize(("text", "language", "opens", "points"), [
+    ("and for express?", "en", 1, 0), ("Does it have a lid?", "en", 0, 1), ("delivery cost", "en", 0, 0),
+    ("那顺丰呢", "zh", 1, 1), ("运费多少钱", "zh", 0, 0),
+])  # fmt: skip
+def test_a_follow_up_is_seen_by_how_it_opens_and_what_it_points_at(text, language, opens, points) -> None:
+    assert follow_features(text, language, 0.2, 0.8)[:2].tolist() == [opens, points]
