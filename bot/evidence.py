@@ -34,7 +34,7 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 """Of 1,488 gold sentences 6 say "not" where their rule does not, or the other way round."""
-_CLAUSE = re.compile(r"[,;，；、]|\b(?:and|but|while|whereas)\b|而")
+_CLAUSE = re.compile(r"[,;，；]|\b(?:and|but|while|whereas)\b|而")
 _BOUNDARY = re.compile(r"[.!?](?:[\"”')]*)(?=\s|\[|$)|[。！？；](?:[”’』」]*)|\n+")
 
 

@@ -115,7 +115,8 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
     """All parts of a turn."""
     with_templates = templates(settings)
     try:
-        order_pattern = re.compile(settings.order_pattern, re.IGNORECASE)
+        # ASCII: a Han character beside a number is no part of its word.
+        order_pattern = re.compile(settings.order_pattern, re.IGNORECASE | re.ASCII)
     except re.error as error:
         raise SettingsError(f"`BOT_ORDER_PATTERN` is no regular expression: {error}.") from None
     the_store = store(settings)

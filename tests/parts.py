@@ -85,7 +85,7 @@ def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
         templates=TEMPLATES,
         release=Release("scripted", "", "f", "words", "r", "release-1"),
         shop_names={"en": "Fernhill", "zh": "蕨岭"},
-        order_pattern=re.compile(r"\bFH\d{8}\b"),
+        order_pattern=re.compile(r"\bFH\d{8}\b", re.IGNORECASE | re.ASCII),
         **{"min_score": 0.3, "prompt_tokens": 4000, **values},
     )
 
