@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="rows per step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, for the adapter; rows get twice that")
     parser.add_argument("--characters", type=int, default=3000, help="Chinese characters to add, commonest first")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed and threads give the same model")
+    parser.add_argument("--seed", type=int, default=1, help="of the rows drawn, their order and the first weights")
 
 
 def run(args: argparse.Namespace) -> int:
