@@ -65,7 +65,7 @@ def best_rule(messages):
             head, n = line, int(mark[1])
         else:
             rules.append(
-                (overlap(question, f"{head} {line}"), overlap(question, line), -n, f"{line.removeprefix('- ')} [{n}]")
+                (overlap(question, f"{head} {line}"), -n, overlap(question, line), f"{line.removeprefix('- ')} [{n}]")
             )
     return max(rules)[3]
 
