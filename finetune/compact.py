@@ -9,7 +9,7 @@ Knows tensors only: no texts, no files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,69 +39,118 @@ def new_model(vocabulary: int, *, width: int, layers: str, feed_forward: int, co
         eos_token_id=end,
         tie_word_embeddings=True,
     )
-    model = Lfm2ForCausalLM(config)
-    with torch.no_grad():
-        _wire(model, width)
-    return model
+    return Lfm2ForCausalLM(config)
 
 
 def embeddings(meaning: torch.Tensor, width: int) -> torch.Tensor:
-    """Where embeddings begin: a third says what a token means, a third which it is, a third is left for its neighbour.
+    """Where embeddings begin: a quarter says what a token means, a quarter which it is; two stay free for `_wire`.
 
     Args:
-        meaning: unit vectors  # (V, width / 3 - 1)
+        meaning: unit vectors  # (V, width / 4 - 1)
 
     Returns:
         weights  # (V, width)
     """
-    third = width // 3
+    part = width // 4
     weight = torch.zeros(meaning.shape[0], width)
-    weight[:, : third - 1] = meaning * third**0.5
-    weight[:, third - 1] = 4.0  # a constant, so that gates without a bias can stand open
-    weight[:, third : 2 * third] = torch.randn(meaning.shape[0], third)
+    weight[:, : part - 1] = meaning * part**0.5
+    weight[:, part - 1] = 4.0  # a constant, so that gates and queries without a bias can stand open
+    weight[:, part : 2 * part] = torch.randn(meaning.shape[0], part)
     return 0.02 * weight
 
 
-def _wire(model: Any, width: int) -> None:
-    """Begin with a model that copies, instead of waiting for it: two circuits are set, training does the rest.
+def wire(model: Any, breaks: Mapping[int, float]) -> None:
+    """Begin with a model that finds and copies, instead of waiting for it: circuits are set, training does the rest.
 
-    The first convolution notes which token came before; the last attention looks for a place that follows
-    the present token and says what stands there (an induction head; Olsson et al. 2022). It reads slow rotary
-    frequencies only, so distance does not matter. In the other attention layers keys begin alike to queries,
-    so that like tokens find each other (Trockman and Kolter 2023, "Mimetic initialization").
+    Call it after the embeddings are set. The residual stream has four parts: what a token means, which it is,
+    which came before, and which began its line. The layers must begin with `cacaa`:
+
+    0. the first convolution notes which token came before;
+    1. attention looks back to where the line began, and notes with which token;
+    3. one head looks for the present token's like in other lines, and learns with what they begin (so a question
+       finds its rule); another looks for a place that follows the present token, in a line with such a beginning,
+       and says what stands there (an induction head; Olsson et al. 2022);
+    4. a position gathers what the latest tokens have found (so an answer begins as its rule does).
+
+    The other heads begin as usual, keys alike to queries (Trockman and Kolter 2023, "Mimetic
+    initialization"). Matching reads slow rotary frequencies, so distance does not matter; "nearest" reads faster ones.
+
+    Args:
+        breaks: tokens after which a line begins, and how surely.
     """
-    third = width // 3
-    own, last = slice(third, 2 * third), slice(2 * third, 3 * third)
-    for layer in model.model.layers:
-        layer.feed_forward.w2.weight.mul_(0.2)
-        if layer.is_attention_layer:
-            attention = layer.self_attn
-            attention.k_proj.weight.copy_(0.7 * attention.q_proj.weight + 0.7 * attention.k_proj.weight)
-            attention.out_proj.weight.mul_(0.1)
-        else:
-            layer.conv.out_proj.weight.mul_(0.5)
-    conv = model.model.layers[0].conv
+    body = model.model
+    part = 64
+    means, own, before, begun = (slice(i * part, (i + 1) * part) for i in range(4))
+    one = part - 1
+    slow = torch.tensor([i for i in range(64) if i % 32 >= 14])
+    turn = torch.linalg.qr(torch.randn(part, part))[0][: len(slow)] / part**0.5
+    with torch.no_grad():
+        for layer in body.layers:
+            layer.feed_forward.w2.weight.mul_(0.2)
+            if layer.is_attention_layer:
+                attention = layer.self_attn
+                attention.k_proj.weight.copy_(0.7 * attention.q_proj.weight + 0.7 * attention.k_proj.weight)
+                attention.out_proj.weight.mul_(0.1)
+            else:
+                layer.conv.out_proj.weight.mul_(0.5)
+        _note_before(body.layers[0].conv, own, before, one)
+        start, match, gather = (body.layers[i].self_attn for i in (1, 3, 4))
+        for attention, heads in ((start, 1), (match, 2), (gather, 1)):
+            attention.q_proj.weight[: heads * part] = 0
+            attention.k_proj.weight[: heads * part] = 0
+
+        flag = sum(weight * body.embed_tokens.weight[token, own] for token, weight in breaks.items())
+        for pair in (9, 10):
+            start.q_proj.weight[pair, one] = 1.0
+            start.k_proj.weight[pair, before] = flag / 0.02 / part
+        start.k_proj.weight[20:32, one] = 0.12
+        start.q_layernorm.weight.fill_(3.5)
+        _carry(start, 0, own, begun, 0.02)
+
+        match.q_proj.weight[slow, own] = turn
+        match.k_proj.weight[slow, own] = turn
+        for pair in range(1, 10):  # away from oneself and one's neighbours
+            match.q_proj.weight[pair, one] = 0.04
+            match.k_proj.weight[pair, one] = -0.04
+        match.q_layernorm.weight.fill_(2.2)
+        _carry(match, 0, begun, before, 0.06)
+
+        match.q_proj.weight[part + slow, own] = turn
+        match.k_proj.weight[part + slow, before] = turn
+        match.q_proj.weight[part + slow, begun] = 0.5 * turn.roll(1, 0)
+        match.k_proj.weight[part + slow, begun] = 0.5 * turn.roll(1, 0)
+        _carry(match, 1, own, own, 0.08)
+
+        for pair in (6, 8, 10):
+            gather.q_proj.weight[pair, one] = 1.0
+            gather.k_proj.weight[pair, one] = 1.0
+        _carry(gather, 0, before, own, 0.05)
+        body.embedding_norm.weight.fill_(3.0)
+
+
+def _note_before(conv: Any, own: slice, before: slice, one: int) -> None:
+    """Make channels of a short convolution pass on the previous token's identity."""
+    width = conv.out_proj.weight.shape[0]
+    part = own.stop - own.start
     gate_in, gate_out, value = conv.in_proj.weight.view(3, width, width)
     for gate in (gate_in, gate_out):
-        gate[:third] = 0
-        gate[:third, third - 1] = 0.25
-    value[:third] = 0
-    value[range(third), range(own.start, own.stop)] = 1.0
-    conv.conv.weight[:third] = torch.tensor([0.0, 1.0, 0.0])
-    conv.out_proj.weight[:, :third] = 0
-    conv.out_proj.weight[range(last.start, last.stop), range(third)] = 0.02
-    attention = model.model.layers[-1].self_attn
-    slow = [i for i in range(64) if i % 32 >= 14]
-    turn = torch.linalg.qr(torch.randn(third, third))[0][: len(slow)] / third**0.5
-    for weight, part in ((attention.q_proj.weight, own), (attention.k_proj.weight, last)):
-        weight[:64] = 0
-        weight[torch.tensor(slow), part] = turn
-    attention.q_layernorm.weight.fill_(1.5)
-    attention.v_proj.weight[:64] = 0
-    attention.v_proj.weight[range(third), range(own.start, own.stop)] = 1.0
-    attention.out_proj.weight[:, :64] = 0
-    attention.out_proj.weight[range(own.start, own.stop), range(third)] = 0.08
-    model.model.embedding_norm.weight.fill_(3.0)
+        gate[:part] = 0
+        gate[:part, one] = 0.25
+    value[:part] = 0
+    value[:part, own] = torch.eye(part)
+    conv.conv.weight[:part] = torch.tensor([0.0, 1.0, 0.0])
+    conv.out_proj.weight[:, :part] = 0
+    conv.out_proj.weight[before, :part] = 0.02 * torch.eye(part)
+
+
+def _carry(attention: Any, head: int, source: slice, target: slice, strength: float) -> None:
+    """Make a head bring one part of the stream, from where it looks, to another part."""
+    part = source.stop - source.start
+    mine = slice(head * part, (head + 1) * part)
+    attention.v_proj.weight[mine] = 0
+    attention.v_proj.weight[mine, source] = torch.eye(part)
+    attention.out_proj.weight[:, mine] = 0
+    attention.out_proj.weight[target, mine] = strength * torch.eye(part)
 
 
 @dataclass(frozen=True, slots=True)

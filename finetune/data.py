@@ -12,7 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,27 @@ def renumber(answer: str, places: Sequence[int]) -> str:
     return CITATION.sub(lambda found: f"[{places[int(found[1]) - 1]}]", answer)
 
 
+def shaken(rng: random.Random, passages: Sequence[Passage], questions: Sequence[Question]) -> tuple[
+    list[Passage], list[Question]
+]:
+    """The same item with other numbers, alike in passages, questions and answers: nothing of it can be known by heart."""
+    new: dict[str, str] = {}
+
+    def other(found: re.Match[str]) -> str:
+        digits = found[0]
+        if digits not in new:
+            new[digits] = str(rng.randrange(1, 10)) + "".join(str(rng.randrange(10)) for _ in digits[1:])
+        return new[digits]
+
+    def shake(text: str) -> str:
+        return re.sub(r"(?<!\[)\d+(?!\])", other, text)
+
+    return (
+        [replace(p, heading=shake(p.heading), text=shake(p.text)) for p in passages],
+        [Question(shake(q.text), shake(q.answer), q.history) for q in questions],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Examples:
     """What an epoch learns, and how many rows were too long for it."""
@@ -165,11 +186,12 @@ class Examples:
 
 
 def examples(
-    rows: Sequence[Row], library: Library, scribe: Scribe, config: Config, seed: str, fold: bool
+    rows: Sequence[Row], library: Library, scribe: Scribe, config: Config, seed: str, fold: bool, shake: bool = False
 ) -> Examples:
     """Render rows, with other distractors and another order at every `seed`.
 
     Args:
+        shake: change the numbers.
         fold: put the questions about one context into one item; otherwise every row is an item of its own.
     """
     rng = random.Random(seed)
@@ -184,6 +206,8 @@ def examples(
             passages, places = shown(rng, part, library, config)
             questions = [Question(r.text, renumber(r.answer, places), r.history) for r in part]
             language = part[0].language
+            if shake and not part[0].history:
+                passages, questions = shaken(rng, passages, questions)
             item = scribe.write(shop_of(config, language), passages, questions, language)
             if len(item) > config.longest:
                 skipped += len(part)

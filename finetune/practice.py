@@ -15,19 +15,22 @@ import torch
 from transformers import AutoTokenizer
 
 from bot.prompt import load_templates
+from bot.retrieval.documents import load_documents
 from bot.types import LANGUAGES, Language
 from finetune import shops
+from finetune.config import Config
 from finetune.corpus import Pair, read_pairs, read_prose
+from finetune.data import Library, examples, read_rows
 from finetune.tasks import Item, Scribe, asked_by_people, match_and_copy, plain_text, repeated_noise
 
 HELD_OUT = 50
 """Every fiftieth document and question is kept for the probe."""
 
-MIX = (  # until this share of the run: weights of noise, text, prose, people's questions, shops; sentences at most
-    (0.04, (0.10, 0.03, 0.45, 0.00, 0.42), 4),
-    (0.20, (0.00, 0.03, 0.35, 0.10, 0.52), 6),
-    (0.50, (0.00, 0.03, 0.27, 0.10, 0.60), 9),
-    (1.01, (0.00, 0.03, 0.20, 0.10, 0.67), 13),
+MIX = (  # until this share of the run: weights of noise, text, prose, people's questions, shops, rows; sentences at most
+    (0.15, (0.02, 0.03, 0.50, 0.00, 0.45, 0.00), 3),
+    (0.60, (0.00, 0.03, 0.30, 0.07, 0.50, 0.10), 4),
+    (0.80, (0.00, 0.03, 0.25, 0.10, 0.45, 0.17), 7),
+    (1.01, (0.00, 0.03, 0.20, 0.10, 0.42, 0.25), 12),
 )
 
 
@@ -38,6 +41,9 @@ class Practice:
     data: Path
     tokenizer_folder: Path
     prompts: Path
+    knowledge: Path | None = None
+    rows: Path | None = None
+    """Question-answer rows to practise on as well, and the documents that they are about."""
     held_out: bool = False
     """True makes items of what the other half never shows."""
     prose: dict[Language, list[str]] = field(init=False)
@@ -50,6 +56,9 @@ class Practice:
         self.tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_folder)
         self.scribe = Scribe(self.tokenizer, load_templates(self.prompts))
         self.shops = shops.load_kinds(held_out=self.held_out)
+        self.library = Library(load_documents(self.knowledge)) if self.rows and self.knowledge else None
+        self.asked = read_rows(self.rows, self.library.by_id) if self.rows and self.library else []
+        self._made: list[Item] = []
         vectors = self.tokenizer_folder / "run/meaning.pt"
         self.near = near_words(self.tokenizer, torch.load(vectors)) if vectors.is_file() else lambda word: word
 
@@ -67,8 +76,21 @@ class Practice:
             case "people":
                 pairs = self._pairs(rng, language if rng.random() < 0.3 else "en", min(size, 7))
                 return asked_by_people(rng, self.scribe, pairs, "zh" if pairs[0].source == "purifier" else "en")
+            case "rows":
+                return self._row_item(rng)
             case _:
                 return shops.shop_item(rng, self.scribe, self.shops, language, size)
+
+    def _row_item(self, rng: random.Random) -> Item | None:
+        """Some rows about the same passages, as fine-tuning would show them, with other numbers."""
+        if not self.asked or self.library is None:
+            return None
+        if not self._made:
+            self._made = examples(
+                rng.sample(self.asked, min(400, len(self.asked))), self.library, self.scribe, Config(),
+                f"{rng.random()}", fold=True, shake=True,
+            ).items  # fmt: skip
+        return self._made.pop()
 
     def _pairs(self, rng: random.Random, language: Language, count: int) -> list[Pair]:
         pool = self.pairs[language] if len(self.pairs[language]) > 10 else self.pairs["en"]
@@ -82,7 +104,7 @@ class Practice:
         """`count` items as this share of the run asks for."""
         rng = random.Random(f"{seed} {number}")
         weights, size = next((w, s) for until, w, s in MIX if progress < until)
-        kinds = ("noise", "text", "prose", "people", "shops")
+        kinds = ("noise", "text", "prose", "people", "shops", "rows")
         items: list[Item] = []
         while len(items) < count:
             item = self.item(rng, rng.choices(kinds, weights)[0], rng.randint(2, size))

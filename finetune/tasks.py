@@ -132,6 +132,8 @@ def blur(rng: random.Random, sentence: str, language: Language, near: Callable[[
         if kind > 0.75:
             rng.shuffle(picked)
     if language == "en":
+        if max(map(len, picked)) < 4:  # "a ... at": that could mean any sentence
+            picked = sorted(words, key=len)[-3:]
         picked = [near(w) if rng.random() < 0.12 else w for w in picked]
     text = (" " if language == "en" else "").join(picked)
     if rng.random() < 0.6:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args.config, {"minutes": args.minutes, "threads": args.threads, "seed": args.seed})
     library = Library(load_documents(args.knowledge))
     rows = {split: read_rows(args.data / f"{split}.jsonl", library.by_id) for split in ("train", "valid")}
-    tokenizer = AutoTokenizer.from_pretrained(args.base)
+    tokenizer = _tokenizer(args.base)
     if not tokenizer.chat_template:
         raise ModelError(f"The tokenizer of {args.base} has no chat template; take an instruction-tuned model.")
     templates = load_templates(args.prompts)
@@ -111,6 +111,13 @@ def run(args: argparse.Namespace) -> int:
         adapter.save(plain, args.out, base=args.base, data=args.data, config=config, templates=templates,
                      chat_template=tokenizer.chat_template, history=learner.done.history)  # fmt: skip
     return 0
+
+
+def _tokenizer(base: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"No tokenizer could be loaded from {base}: {str(error).splitlines()[0]}") from None
 
 
 def _adapted(base: str, config: Config) -> Any:
