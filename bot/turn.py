@@ -38,6 +38,9 @@ from bot.types import (
 
 log = logging.getLogger(__name__)
 
+QUOTE_TOO = 0.5
+"""The second passage is quoted too if its score is at least this share of the best one's."""
+
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Tells listeners of something that is not in the log: (frame type, data)."""
 Announce = Callable[[Event], Awaitable[None]]
@@ -70,7 +73,7 @@ class Found:
     """What was read before answering."""
 
     mood: Mood
-    passages: tuple[Passage, ...]
+    hits: tuple[Hit, ...]
     """Evidence, best first; empty if nothing passed the threshold."""
     order_missing: bool = False
     """An order was named, and is none of this shopper's."""
@@ -133,17 +136,21 @@ class _Turn:
         self.shown: list[str] = []
         self.citations: list[Citation] = []
         self.mood: Mood | None = None
-        self.passages: tuple[Passage, ...] = ()
+        self.hits: tuple[Hit, ...] = ()
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        return tuple(hit.passage for hit in self.hits)
 
     async def tell(self) -> Outcome:
         await self.emit("message.started", {"message_id": self.answer_id})
         await self.emit("status", {"state": "searching", "ttl_s": 10})
         found = await look(self.bot, self.conversation, self.told, self.language)
-        self.mood, self.passages = found.mood, found.passages
+        self.mood, self.hits = found.mood, found.hits
         angers = (*self.told.angers, found.mood.angry)
         if reason := escalation.before_answer(self.told.text, angers, handed_off_after=self.told.handed_off_after):
             return await self.hand_off(reason)
-        if not found.passages:
+        if not found.hits:
             return await self.abstain("order_not_found" if found.order_missing else "abstain")
         await self.emit("status", {"state": "typing", "ttl_s": 30})
         return await self.generate()
@@ -158,10 +165,10 @@ class _Turn:
             async for delta in stream:
                 for sentence in cutter.feed(delta):
                     if not await self.show(sentence, passages):
-                        return await self.quote()
+                        return await self.instead(sentence)
         for sentence in cutter.flush():
             if not await self.show(sentence, passages):
-                return await self.quote()
+                return await self.instead(sentence)
         return await self.complete("answered") if self.citations or self.shown else await self.quote()
 
     async def show(self, sentence: str, passages: Sequence[Passage]) -> bool:
@@ -176,6 +183,12 @@ class _Turn:
             await self.delta(support.sentence)
         return True
 
+    async def instead(self, sentence: str) -> Outcome:
+        """A sentence was withheld: abstain if the model said that it does not know, else quote."""
+        if not self.shown and evidence.overlap(sentence, self.templates.say("abstain")) == 1:
+            return await self.abstain("abstain")
+        return await self.quote()
+
     async def delta(self, text: str) -> None:
         joint = "" if not self.shown or self.language == "zh" else " "
         self.shown.append(text)
@@ -184,15 +197,22 @@ class _Turn:
         )
 
     async def quote(self) -> Outcome:
-        """Say what the best passage says, word for word; small talk needs no introduction."""
-        passage = self.passages[0]
-        if passage.cite:
-            self.citations.append(evidence.cite(1, passage, passage.text))
-            introduction = self.templates.say("quote")
-            await self.delta(("\n\n" if self.shown else "") + f"{introduction}\n{passage.text} [1]")
-        elif not self.shown:
-            await self.delta(passage.text)
-        return await self.complete("quoted" if passage.cite else "answered")
+        """Say what the best passage says, word for word, and the second where it is nearly as good.
+
+        Small talk needs no introduction.
+        """
+        best = self.hits[0]
+        if not best.passage.cite:
+            if not self.shown:
+                await self.delta(best.passage.text)
+            return await self.complete("answered")
+        quoted = [best] + [hit for hit in self.hits[1:2] if hit.passage.cite and hit.score >= QUOTE_TOO * best.score]
+        text = self.templates.say("quote")
+        for n, hit in enumerate(quoted, 1):
+            self.citations.append(evidence.cite(n, hit.passage, hit.passage.text))
+            text += f"\n{hit.passage.text} [{n}]"
+        await self.delta(("\n\n" if self.shown else "") + text)
+        return await self.complete("quoted")
 
     async def abstain(self, words: str) -> Outcome:
         if reason := escalation.after_abstaining(self.told.outcomes):
@@ -289,17 +309,17 @@ async def look(bot: Bot, conversation: Conversation, told: Told, language: Langu
         ),
         asyncio.to_thread(find_orders, bot.orders, bot.order_pattern, conversation.shopper_id, told.text),
     )
-    passages = [order_passage(order, language) for order in orders]
+    kept = [Hit(order_passage(order, language), 1.0) for order in orders]
     if not missing:
-        passages += evidence_of(hits, bot.min_score, has_order=bool(orders))
-    return Found(mood[0], tuple(passages[: bot.top_k]), missing)
+        kept += evidence_of(hits, bot.min_score, has_order=bool(orders))
+    return Found(mood[0], tuple(kept[: bot.top_k]), missing)
 
 
-def evidence_of(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> list[Passage]:
+def evidence_of(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> list[Hit]:
     """All hits if the best one passes the threshold, else none; beside an order only those that pass."""
     if has_order:
-        return [hit.passage for hit in hits if hit.score >= min_score]
-    return [hit.passage for hit in hits] if hits and hits[0].score >= min_score else []
+        return [hit for hit in hits if hit.score >= min_score]
+    return list(hits) if hits and hits[0].score >= min_score else []
 
 
 def citation_data(citation: Citation) -> dict[str, Any]:

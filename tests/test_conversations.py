@@ -106,7 +106,10 @@ async def test_a_conversation_goes_as_written(tmp_path, file):
             text, where = data.get("text", ""), f"turn {number}: {data}"
             assert outcome == expected["outcome"], where
             assert data.get("reason") == expected.get("reason"), where
-            assert [c["passage_id"] for c in data.get("citations", [])] == expected.get("cites", []), where
+            cited = [c["passage_id"] for c in data.get("citations", [])]
+            wanted = expected.get("cites", [])
+            # A quotation may add the second passage, where the search finds it nearly as good.
+            assert cited == wanted or (outcome == "quoted" and cited[: len(wanted)] == wanted), where
             assert all(part in text for part in expected.get("contains", [])), where
             assert not any(part in text for part in expected.get("not_contains", [])), where
             assert "".join(shown) == (text if outcome not in ("handed_off", "relayed") else ""), where
