@@ -48,7 +48,7 @@ class KeywordRetriever:
 
         scores = 2 * scores_of(query)
         if context:
-            scores += 0.5 * scores_of(context[-1])
+            scores += 0.25 * scores_of(context[-1])
         best = sorted(range(len(passages)), key=lambda n: -scores[n])[:top_k]
         return [Hit(passages[n], min(1.0, float(scores[n]))) for n in best]
 
