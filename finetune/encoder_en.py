@@ -1,62 +1,103 @@
-"""The English encoder's adapter: LoRA weights for all-MiniLM-L6-v2, learnt from a shop's questions and passages."""
+"""The English encoder's second half: all-MiniLM-L6-v2 stays as it is, and beside it learn a matrix for its vectors
+and one vector for each of the shop's words.
+
+MiniLM runs once a text, before the training, so that this takes seconds on a CPU. LoRA inside MiniLM would be the
+other way; a step of it took as long as all of this.
+"""
 
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import save_file
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bot.models import minilm_path
 from finetune.encoder_data import ShopTexts, shop_batch
-from finetune.encoder_zh import contrast
+from finetune.encoder_zh import contrast, embed, save
 
-RANK = 16
-BATCH = 64
-MAX_TOKENS = 64
-LEARNING_RATE = 1e-3
-WARM_UP = 15
-"""Steps until the learning rate is whole; it then falls to zero in a line."""
+DIMENSIONS = 256
+BATCH = 256
+WEIGHT = 0.7
+"""Of the words against MiniLM at the start; it is learnt too, and ends near 0.6."""
+LEARNING_RATE = 2e-3
+MATRIX_LEARNING_RATE = 5e-4
+LEAST = 2
+"""Texts that must hold a word for it to get a vector."""
 
 
-def make(shop: ShopTexts, folder: Path, steps: int, seed: int) -> None:
-    """Train on a shop's texts and write the adapter."""
-    from peft import LoraConfig, TaskType
-    from sentence_transformers import SentenceTransformer
+@dataclass(frozen=True, slots=True)
+class Half:
+    """What is learnt."""
 
+    tokenizer: Tokenizer
+    table: np.ndarray  # (1 + W, DIMENSIONS), the unknown word's first, zero
+    projection: np.ndarray  # (D, D)
+    weight: float
+
+
+def build_tokenizer(texts: Iterable[str]) -> Tokenizer:
+    """Whole words that stand in enough texts; the others are unknown."""
+    counts = Counter(word for text in texts for word in set(re.findall(r"[a-z]+|[0-9]+", _plain(text))))
+    words = ["[UNK]", *sorted(word for word, times in counts.items() if times >= LEAST)]
+    tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(Regex("['’]"), "")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[a-z]+|[0-9]+"), "removed", invert=True)
+    return tokenizer
+
+
+def train(shop: ShopTexts, vectors: Mapping[str, np.ndarray], *, steps: int, seed: int) -> Half:
+    """Learn which of the shop's texts belong together.
+
+    Args:
+        vectors: MiniLM's, of every question and view.  # (D,) each
+    """
     torch.manual_seed(seed)
     dice = random.Random(seed)
-    model: Any = SentenceTransformer(str(minilm_path()), device="cpu", local_files_only=True)
-    model.max_seq_length = MAX_TOKENS
-    model.add_adapter(
-        LoraConfig(
-            task_type=TaskType.FEATURE_EXTRACTION,
-            r=RANK,
-            lora_alpha=2 * RANK,
-            lora_dropout=0.1,
-            target_modules=["query", "key", "value", "dense"],
-        )
+    texts = [*shop.questions, *(view for views in shop.views for view in views)]
+    tokenizer = build_tokenizer(texts)
+    table = torch.nn.Parameter(torch.randn(tokenizer.get_vocab_size(), DIMENSIONS) * 0.05)
+    size = len(next(iter(vectors.values())))
+    matrix = torch.nn.Parameter(torch.eye(size))
+    weight = torch.nn.Parameter(torch.tensor(WEIGHT))
+    known = torch.ones(len(table), 1)
+    known[0] = 0
+    optimizer = torch.optim.Adam(
+        [{"params": [table, weight], "lr": LEARNING_RATE}, {"params": [matrix], "lr": MATRIX_LEARNING_RATE}]
     )
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learnt, lr=LEARNING_RATE, weight_decay=0.01)
-    model.train()
-    bar = tqdm(range(steps), desc="English adapter")
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * (1 - step / steps)
+
+    def both(batch: list[str]) -> Tensor:
+        meaning = F.normalize(torch.from_numpy(np.stack([vectors[text] for text in batch])) @ matrix, dim=1)
+        words = embed(tokenizer, table * known, batch, dice)
+        return F.normalize(torch.cat([meaning, weight * words], dim=1), dim=1)
+
+    bar = tqdm(range(steps), desc="English encoder")
+    for _ in bar:
         left, right, owners = shop_batch(shop, BATCH, dice)
-        loss = contrast(_embed(model, left), _embed(model, right), owners)
+        loss = contrast(both(left), both(right), owners)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         bar.set_postfix(loss=f"{loss.item():.2f}")
-    model.half().save_pretrained(str(folder))
+    learnt = (table * known).detach().numpy()
+    return Half(tokenizer, learnt, matrix.detach().numpy(), float(weight.detach()))
 
 
-def _embed(model: Any, texts: list[str]) -> Tensor:
-    """Unit vectors that gradients flow through.  # (B, D)"""
-    return F.normalize(model(model.preprocess(texts))["sentence_embedding"], dim=1)
+def write(half: Half, folder: Path) -> None:
+    """Write what `bot.retrieval.dense.Encoder` takes as `words`, in half precision."""
+    save(half.tokenizer, half.table, folder)
+    tensors = {"projection": half.projection.astype(np.float16), "weight": np.array([half.weight], np.float16)}
+    save_file(tensors, folder / "projection.safetensors")
+
+
+def _plain(text: str) -> str:
+    return re.sub("['’]", "", text.lower())

@@ -14,6 +14,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,29 @@ SCALE = 20.0
 """Of cosines before the softmax; the default of MultipleNegativesRankingLoss."""
 RARE = 1e-3
 """A word's weight at the start is RARE / (RARE + its share of all words) (Arora et al., 2017)."""
-WORD_DROPOUT = 0.3
+WORD_DROPOUT = 0.5
 LEARNING_RATE = 3e-3
 BATCH = 256
 
 _WORD = re.compile(r"[\u4e00-\u9fff]+|[a-z]+")
 
 
-def make(shop: ShopTexts, folder: Path, steps: int, with_teacher: bool, seed: int) -> None:
-    """Train on a shop's texts and write the model."""
-    counts, own = count_words([*shop.questions, *(view for views in shop.views for view in views)])
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What training begins with; it may begin more than once."""
+
+    tokenizer: Tokenizer
+    words: tuple[str, ...]
+    vectors: Tensor  # (1 + W, DIMENSIONS), the unknown word's first
+    weights: Tensor  # (1 + W, 1)
+
+
+def start(texts: Iterable[str], *, with_teacher: bool) -> Start:
+    """Choose words for a shop's texts, and their first vectors. Raises ModelError if there is no teacher."""
+    counts, own = count_words(texts)
     words = choose_words(counts, own)
-    tokenizer = build_tokenizer(words, counts)
-    start, weights = first_vectors(words, counts, teacher_vectors(words) if with_teacher else None)
-    save(tokenizer, train(tokenizer, words, start, weights, shop, steps=steps, seed=seed), folder)
+    vectors, weights = first_vectors(words, counts, teacher_vectors(words) if with_teacher else None)
+    return Start(build_tokenizer(words, counts), tuple(words), vectors, weights)
 
 
 def count_words(shop: Iterable[str], *, shop_weight: int = 300) -> tuple[Counter[str], set[str]]:
@@ -127,27 +137,27 @@ def first_vectors(words: Sequence[str], counts: Counter[str], taught: np.ndarray
     return torch.tensor(start, dtype=torch.float32), torch.tensor(weights, dtype=torch.float32)
 
 
-def train(
-    tokenizer: Tokenizer, words: Sequence[str], start: Tensor, weights: Tensor, shop: ShopTexts, *, steps: int, seed: int
-) -> np.ndarray:
-    """Learn which texts belong together.  # (1 + W, DIMENSIONS)
+def train(start: Start, shop: ShopTexts, *, steps: int, seed: int) -> np.ndarray:
+    """Learn which of the shop's texts belong together.  # (1 + W, DIMENSIONS)
 
-    Longer than two passes over the questions learns them by heart: hit@1 on other ones falls (2026-11-23).
+    Many more passes over the questions learn them by heart: hit@1 on other ones falls (2026-11-23).
     """
     dice = random.Random(seed)
-    own = torch.nn.Parameter(start.clone())
-    spelling = _spelling(words)
-    characters = torch.nn.Parameter(torch.zeros(spelling.shape[1], start.shape[1]))
+    own = torch.nn.Parameter(start.vectors.clone())
+    spelling = _spelling(start.words)
+    characters = torch.nn.Parameter(torch.zeros(spelling.shape[1], start.vectors.shape[1]))
     optimizer = torch.optim.Adam([own, characters], lr=LEARNING_RATE)
 
     def table() -> Tensor:
-        return own + torch.sparse.mm(spelling, characters) * weights
+        return own + torch.sparse.mm(spelling, characters) * start.weights
 
     bar = tqdm(range(steps), desc="Chinese encoder")
     for _ in bar:
         left, right, owners = shop_batch(shop, BATCH, dice)
         vectors = table()
-        loss = contrast(_embed(tokenizer, vectors, left, dice), _embed(tokenizer, vectors, right, dice), owners)
+        loss = contrast(
+            embed(start.tokenizer, vectors, left, dice), embed(start.tokenizer, vectors, right, dice), owners
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -182,7 +192,7 @@ def _spelling(words: Sequence[str]) -> Tensor:
     return torch.sparse_coo_tensor(torch.tensor(places).T, values, size, check_invariants=True).coalesce()
 
 
-def _embed(tokenizer: Tokenizer, table: Tensor, texts: list[str], dice: random.Random) -> Tensor:
+def embed(tokenizer: Tokenizer, table: Tensor, texts: list[str], dice: random.Random) -> Tensor:
     """Unit vectors of texts, some words of each left out.  # (B, D)"""
     kept = []
     for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
@@ -193,7 +203,7 @@ def _embed(tokenizer: Tokenizer, table: Tensor, texts: list[str], dice: random.R
 
 
 def save(tokenizer: Tokenizer, vectors: np.ndarray, folder: Path) -> None:
-    """Write a sentence-transformers model in half precision."""
+    """Write a sentence-transformers model in half precision; other files of the folder stay."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding
 

@@ -1,6 +1,6 @@
 """Calibration: from the features of a query's passages to the probability that each of them answers it.
 
-Three small linear models, fitted by `python -m finetune encoder --calibrate` and kept in `bot/models/retrieval.json`:
+Three small linear models, fitted by `python -m finetune encoder` and kept in `bot/models/retrieval.json`:
 one ranks passages, one tells whether the best one answers at all, one tells a follow-up from a question of its own.
 """
 
@@ -65,7 +65,7 @@ def load_calibration(path: Path) -> dict[Language, Calibration]:
     Raises:
         ModelError: the file is missing, broken, or was fitted for other features.
     """
-    again = "run `python -m finetune encoder --calibrate`"
+    again = "run `python -m finetune encoder`"
     try:
         content = json.loads(path.read_text("utf-8"))
         fitted_for = [content["rank_features"], content["query_features"], content["follow_features"]]
@@ -95,6 +95,15 @@ def save_calibration(path: Path, calibrations: dict[Language, Calibration]) -> N
     path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
+def update_calibration(path: Path, language: Language, fitted: Calibration) -> None:
+    """Replace one language's calibration in a file, which is made if it is missing or fitted for other features."""
+    try:
+        calibrations = load_calibration(path)
+    except ModelError:
+        calibrations = dict.fromkeys(LANGUAGES, fitted)
+    save_calibration(path, {**calibrations, language: fitted})
+
+
 def rank(candidates: Candidates, weights: Weights) -> np.ndarray:
     """Logits by which the candidates are ordered.  # (N,)"""
     return weights.logits(candidates.ranking)
@@ -114,6 +123,7 @@ def query_features(candidates: Candidates, ranks: np.ndarray) -> np.ndarray:
             candidates.covered[best],
             min(gap, 5.0),
             candidates.unanswerable,
+            candidates.looks_answerable,
             candidates.vocabulary,
             np.log1p(candidates.terms),
         ]

@@ -50,8 +50,7 @@ def built_in(language: Language) -> Encodes:
     """The built-in encoder of a language, loaded once per process. Raises ModelError."""
     match language:
         case "en":
-            adapter = MODELS / "encoder-en"
-            return dense.Encoder(minilm_path(), adapter=adapter if adapter.is_dir() else None)
+            return dense.Encoder(minilm_path(), words=MODELS / "encoder-en")
         case "zh":
             return dense.Encoder(MODELS / "encoder-zh")
 

@@ -20,12 +20,16 @@ RANK_FEATURES = ("dense", "heading", "known", "taught", "keyword", "keyword_know
 """What ranks a passage for a query: similarity of its nearest view, of its heading, of its nearest known question,
 of the mean of all its texts; BM25 on its text, and on its known questions."""
 
-QUERY_FEATURES = ("dense", "known", "keyword", "covered", "gap", "unanswerable", "vocabulary", "terms")
+QUERY_FEATURES = (
+    "dense", "known", "keyword", "covered", "gap", "unanswerable", "looks_answerable", "vocabulary", "terms",
+)  # fmt: skip
 """What tells whether a query is answered at all: the best passage's similarities, its share of the query's content
-terms, its lead over the second, the nearest unanswerable question, the share of terms known anywhere, their number."""
+terms, its lead over the second, the nearest unanswerable question, the boundary between questions of both kinds,
+the share of terms known anywhere, their number."""
 
-METRIC_STRENGTH = 1.0
-"""Weight of the learnt metric: encoders that know the shop need none, the plain MiniLM gains at 0.1 to 3."""
+LEAST_QUESTIONS = 10
+RIDGE = 0.1
+"""Penalty of the boundary's weights."""
 
 CANDIDATES = 64
 """Nearest vectors, and best keyword matches, whose passages are looked at."""
@@ -37,14 +41,14 @@ class Shelf:
 
     language: Language
     passages: tuple[Passage, ...]
-    mean: np.ndarray  # (D,)
-    metric: np.ndarray  # (D, D)
     views: faiss.Index
     """All views of the first passage, of the second, and so on; the heading is each one's first."""
     view_starts: np.ndarray  # (P + 1,)
     known: faiss.Index
     known_owners: np.ndarray  # (K,)
     unanswerable: faiss.Index
+    boundary: np.ndarray  # (D + 1,)
+    """Between answerable and unanswerable questions: weights, then a bias."""
     taught: np.ndarray  # (P, D)
     words: keyword.Bm25
     known_words: keyword.Bm25
@@ -60,6 +64,7 @@ class Candidates:
     ranking: np.ndarray  # (N, len(RANK_FEATURES))
     covered: np.ndarray  # (N,), share of the query's content terms
     unanswerable: float
+    looks_answerable: float
     vocabulary: float
     terms: int
 
@@ -94,12 +99,9 @@ def build_shelf(
     known_owners = np.array([owner for _, owner in pairs], dtype=np.int64)
     unanswerable_rows = np.array([row for row, q in enumerate(questions) if not q.passages], dtype=np.int64)
 
-    vectors = np.concatenate([view_vectors, question_vectors[known_rows]])
-    owners = np.concatenate([view_owners, known_owners])
-    mean, metric = dense.metric(vectors, owners, strength=METRIC_STRENGTH)
-    mapped = dense.unit((vectors - mean) @ metric)
-    taught = np.zeros((len(passages), mapped.shape[1]), np.float32)
-    np.add.at(taught, owners, mapped)
+    taught = np.zeros((len(passages), view_vectors.shape[1]), np.float32)
+    np.add.at(taught, view_owners, view_vectors)
+    np.add.at(taught, known_owners, question_vectors[known_rows])
 
     texts = [keyword.terms(" ".join(views_of(passage)[:2]), language) for passage in passages]
     asked: list[list[str]] = [[] for _ in passages]
@@ -112,13 +114,12 @@ def build_shelf(
     return Shelf(
         language,
         tuple(passages),
-        mean,
-        metric,
-        dense.build_index(mapped[: len(view_vectors)]),
+        dense.build_index(view_vectors),
         starts,
-        dense.build_index(mapped[len(view_vectors) :]),
+        dense.build_index(question_vectors[known_rows]),
         known_owners,
-        dense.build_index(dense.unit((question_vectors[unanswerable_rows] - mean) @ metric)),
+        dense.build_index(question_vectors[unanswerable_rows]),
+        boundary(question_vectors[known_rows], question_vectors[unanswerable_rows]),
         dense.unit(taught),
         keyword.build_bm25(texts),
         keyword.build_bm25(asked),
@@ -126,13 +127,36 @@ def build_shelf(
     )
 
 
-def find(shelf: Shelf, text: str, vector: np.ndarray) -> Candidates:
+def boundary(answerable: np.ndarray, unanswerable: np.ndarray) -> np.ndarray:
+    """A logistic regression between two kinds of questions, each kind counting half; zeros if there are too few.
+
+    Args:
+        answerable, unanswerable: Unit vectors.  # (N, D), (M, D)
+    """
+    dimension = answerable.shape[1]
+    if min(len(answerable), len(unanswerable)) < LEAST_QUESTIONS:
+        return np.zeros(dimension + 1, np.float32)
+    rows = np.concatenate([answerable, unanswerable]).astype(np.float64)
+    rows = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
+    labels = np.repeat([1.0, 0.0], [len(answerable), len(unanswerable)])
+    share = np.repeat([0.5 / len(answerable), 0.5 / len(unanswerable)], [len(answerable), len(unanswerable)])
+    counts = share * len(rows)
+    weights = np.zeros(dimension + 1)
+    penalty = np.append(np.full(dimension, RIDGE), 1e-6)
+    for _ in range(8):  # Newton's method; 5 suffice on the sample shop
+        chance = 1 / (1 + np.exp(-np.clip(rows @ weights, -30, 30)))
+        slope = rows.T @ (counts * (chance - labels)) + penalty * weights
+        curve = (rows * (counts * chance * (1 - chance))[:, None]).T @ rows + np.diag(penalty)
+        weights -= np.linalg.solve(curve, slope)
+    return weights.astype(np.float32)
+
+
+def find(shelf: Shelf, text: str, query: np.ndarray) -> Candidates:
     """The passages that a query may mean, with their features.
 
     Args:
-        vector: The text's, as the encoder made it.  # (D,)
+        query: The text's vector.  # (D,)
     """
-    query = dense.unit((vector - shelf.mean) @ shelf.metric)
     spread = keyword.terms(text, shelf.language)
     by_text, by_questions = shelf.words.scores(spread), shelf.known_words.scores(spread)
     numbers = _candidates(shelf, query, by_text, by_questions)
@@ -161,7 +185,10 @@ def find(shelf: Shelf, text: str, vector: np.ndarray) -> Candidates:
     total = sum(weights.values()) or 1.0
     covered = [sum(w for t, w in weights.items() if t in shelf.vocabulary[n]) / total for n in numbers]
     anywhere = sum(w for t, w in weights.items() if t in shelf.words.idf or t in shelf.known_words.idf) / total
-    return Candidates(numbers, ranking, np.array(covered, np.float32), unanswerable, anywhere, len(content))
+    looks_answerable = float(query @ shelf.boundary[:-1] + shelf.boundary[-1])
+    return Candidates(
+        numbers, ranking, np.array(covered, np.float32), unanswerable, looks_answerable, anywhere, len(content)
+    )
 
 
 def _candidates(shelf: Shelf, query: np.ndarray, *keyword_scores: np.ndarray) -> np.ndarray:

@@ -87,6 +87,6 @@ def weights(size: int, bias: float = 0.0, **chosen: float) -> Weights:
 
 CALIBRATION = Calibration(
     rank=weights(6, at0=4.0, at2=4.0, at3=1.0, at4=4.0),
-    answers=weights(8, bias=-2.0, at0=3.0, at1=3.0, at2=3.0, at5=-4.0),
+    answers=weights(9, bias=-2.0, at0=3.0, at1=3.0, at2=3.0, at5=-4.0),
     follows=weights(5, bias=-2.0, at0=2.0, at1=2.0, at4=4.0),
 )

@@ -15,7 +15,7 @@ from tests.retrieval.shop import CALIBRATION, weights
 def candidates(*dense: float, unanswerable: float = 0.0) -> Candidates:
     ranking = np.zeros((len(dense), 6))
     ranking[:, 0] = dense
-    return Candidates(np.arange(len(dense)), ranking, np.zeros(len(dense)), unanswerable, 1.0, 2)
+    return Candidates(np.arange(len(dense)), ranking, np.zeros(len(dense)), unanswerable, 0.0, 1.0, 2)
 
 
 def test_a_saved_calibration_comes_back_the_same(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_calibration_for_other_features_is_refused(tmp_path: Path) -> None:
 def test_a_broken_calibration_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "c.json").write_text(content)
-    with pytest.raises(ModelError, match=r"c\.json.*finetune encoder --calibrate"):
+    with pytest.raises(ModelError, match=r"c\.json.*finetune encoder"):
         load_calibration(tmp_path / "c.json")
 
 
@@ -54,7 +54,7 @@ def test_an_unanswerable_question_nearby_lowers_the_score() -> None:
 
 
 def test_a_lead_over_the_second_counts_when_it_has_a_weight() -> None:
-    leads = replace(CALIBRATION, answers=weights(8, at4=1.0))
+    leads = replace(CALIBRATION, answers=weights(9, at4=1.0))
     assert probabilities(candidates(0.9, 0.1), leads)[0] > probabilities(candidates(0.9, 0.8), leads)[0]
 
 

@@ -29,22 +29,6 @@ def test_a_broken_index_is_named(tmp_path: Path, content: bytes | None) -> None:
         dense.load_index(tmp_path / "x.faiss")
 
 
-def test_the_metric_forgets_what_differs_within_a_passage() -> None:
-    dice = np.random.default_rng(0)
-    owners = np.repeat(np.arange(6), 20)
-    meanings = np.eye(8)[:6]
-    noise = np.zeros((120, 8))
-    noise[:, 7] = dice.normal(scale=2.0, size=120)
-    vectors = dense.unit(meanings[owners] + noise)
-    mean, learnt = dense.metric(vectors, owners, strength=10.0)
-
-    def own_minus_others(found: np.ndarray) -> float:
-        similar, own = found @ found.T, owners[:, None] == owners[None]
-        return float(similar[own].mean() - similar[~own].mean())
-
-    assert own_minus_others(dense.unit((vectors - mean) @ learnt)) > own_minus_others(vectors) + 0.2
-
-
 def test_an_encoder_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=str(tmp_path)):
         dense.Encoder(tmp_path / "none")
