@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--context", type=int, default=2048, help="tokens that the model may read")
     add("--batch-tokens", type=int, default=2560, help="tokens per step, padding included")
     add("--longest", type=int, default=900, help="items with more tokens are not practised")
-    add("--rate", type=float, default=4e-3, help="peak learning rate")
+    add("--rate", type=float, default=3e-3, help="peak learning rate of the matrices")
+    add("--word-rate", type=float, default=2e-3, help="peak learning rate of embeddings and norms")
     add("--probe-minutes", type=float, default=3, help="time between probes")
     add("--compile", action="store_true", help="compile the model: minutes to begin, then 1.4 times as fast")
     add("--plain-adamw", action="store_true", help="AdamW for all weights; by default Muon takes the matrices")
@@ -82,9 +83,11 @@ def run(args: argparse.Namespace) -> int:
         len(tokenizer), width=WIDTH, layers=args.layers, feed_forward=args.feed_forward, context=args.context,
         pad=tokenizer.convert_tokens_to_ids(PAD), end=tokenizer.convert_tokens_to_ids(END),
     )  # fmt: skip
+    words = [tokenizer.decode([i]) for i in range(len(tokenizer))]
     with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(embeddings(torch.load(folder / "meaning.pt"), WIDTH))
-    wire(model, {tokenizer.encode("-")[0]: 1.0, tokenizer.encode("\n")[0]: 0.85})
+        model.get_input_embeddings().weight.copy_(embeddings(torch.load(folder / "meaning.pt"), WIDTH, words))
+    wire(model, {tokenizer.encode("-")[0]: 1.0, tokenizer.encode("\n")[0]: 0.85},
+         [tokenizer.encode(word)[0] for word in ("Question", "问题")])  # fmt: skip
     optimizers = _optimizers(model, args)
     done = {"pool": 0, "step": 0, "tokens": 0, "seconds": 0.0}
     if args.resume:
@@ -109,14 +112,14 @@ def _prepare(args: argparse.Namespace, folder: Path) -> None:
     tokenizer = train_tokenizer([*texts, *documents * 5], args.vocabulary, args.context)
     tokenizer.save_pretrained(args.out)
     sample = tokenizer([text[:6000] for text in [*texts[:10_000], *documents]], add_special_tokens=False)["input_ids"]
-    torch.save(meaning_vectors(sample, len(tokenizer), WIDTH // 4 - 1), folder / "meaning.pt")
+    torch.save(meaning_vectors(sample, len(tokenizer), WIDTH // 4 - 2), folder / "meaning.pt")
 
 
 def _optimizers(model: Any, args: argparse.Namespace) -> list[Any]:
     matrices = [p for n, p in model.model.layers.named_parameters() if p.ndim == 2 and not args.plain_adamw]
     taken = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in taken]
-    found: list[Any] = [torch.optim.AdamW(rest, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
+    found: list[Any] = [torch.optim.AdamW(rest, lr=args.word_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
     if matrices:
         muon = torch.optim.Muon(matrices, lr=args.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
         found.append(muon)
@@ -159,9 +162,9 @@ def _train(args, model, optimizers, done, probes, workers, log, stop) -> None:
         )
         for group in batches(items, args.batch_tokens, random.Random(done["pool"])):
             progress = done["seconds"] / limit
-            rate = args.rate * min(1.0, (done["step"] + 1) / 50) * max(0.02, min(1.0, (1 - progress) / 0.5))
-            for optimizer in optimizers:
-                optimizer.param_groups[0]["lr"] = rate
+            share = min(1.0, (done["step"] + 1) / 20) * max(0.02, min(1.0, (1 - progress) / 0.5))
+            for optimizer, peak in zip(optimizers, (args.word_rate, args.rate), strict=False):
+                optimizer.param_groups[0]["lr"] = peak * share
             batch = collate(group, pad)
             loss = loss_of(model, batch, read)
             loss.backward()

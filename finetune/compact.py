@@ -42,24 +42,34 @@ def new_model(vocabulary: int, *, width: int, layers: str, feed_forward: int, co
     return Lfm2ForCausalLM(config)
 
 
-def embeddings(meaning: torch.Tensor, width: int) -> torch.Tensor:
-    """Where embeddings begin: a quarter says what a token means, a quarter which it is; two stay free for `_wire`.
+STREAM = 0.1
+"""Size of the stream's numbers at the start: steps of the optimizer are small beside it, so circuits last."""
+
+
+def embeddings(meaning: torch.Tensor, width: int, words: Sequence[str]) -> torch.Tensor:
+    """Where embeddings begin: a quarter says what a token means, a quarter which it is; two stay free for `wire`.
 
     Args:
-        meaning: unit vectors  # (V, width / 4 - 1)
+        meaning: unit vectors  # (V, width / 4 - 2)
+        words: each token's text; those that differ in case or by a space only begin alike.
 
     Returns:
         weights  # (V, width)
     """
     part = width // 4
     weight = torch.zeros(meaning.shape[0], width)
-    weight[:, : part - 1] = meaning * part**0.5
+    weight[:, : part - 2] = (meaning - meaning.mean(0)) * part**0.5
+    rank = torch.arange(meaning.shape[0]).clamp_min(1).log()  # byte-level BPE numbers tokens by how common they are
+    weight[:, part - 2] = ((rank - rank[300]) / (rank[-1] - rank[300])).clamp_min(0) * 4.0
     weight[:, part - 1] = 4.0  # a constant, so that gates and queries without a bias can stand open
-    weight[:, part : 2 * part] = torch.randn(meaning.shape[0], part)
-    return 0.02 * weight
+    first: dict[str, int] = {}
+    alike = torch.tensor([first.setdefault(word.strip().lower() or word, i) for i, word in enumerate(words)])
+    weight[:, part : 2 * part] = 0.8 * torch.randn(meaning.shape[0], part)[alike]
+    weight[:, part : 2 * part] += 0.6 * torch.randn(meaning.shape[0], part)
+    return STREAM * weight
 
 
-def wire(model: Any, breaks: Mapping[int, float]) -> None:
+def wire(model: Any, breaks: Mapping[int, float], asks: Sequence[int]) -> None:
     """Begin with a model that finds and copies, instead of waiting for it: circuits are set, training does the rest.
 
     Call it after the embeddings are set. The residual stream has four parts: what a token means, which it is,
@@ -86,26 +96,25 @@ def wire(model: Any, breaks: Mapping[int, float]) -> None:
     turn = torch.linalg.qr(torch.randn(part, part))[0][: len(slow)] / part**0.5
     with torch.no_grad():
         for layer in body.layers:
-            layer.feed_forward.w2.weight.mul_(0.2)
             if layer.is_attention_layer:
                 attention = layer.self_attn
                 attention.k_proj.weight.copy_(0.7 * attention.q_proj.weight + 0.7 * attention.k_proj.weight)
-                attention.out_proj.weight.mul_(0.1)
+                attention.out_proj.weight.mul_(0.5)
             else:
-                layer.conv.out_proj.weight.mul_(0.5)
+                layer.conv.out_proj.weight.mul_(2.0)
         _note_before(body.layers[0].conv, own, before, one)
         start, match, gather = (body.layers[i].self_attn for i in (1, 3, 4))
-        for attention, heads in ((start, 1), (match, 2), (gather, 1)):
+        for attention, heads in ((start, 1), (match, 3), (gather, 1)):
             attention.q_proj.weight[: heads * part] = 0
             attention.k_proj.weight[: heads * part] = 0
 
         flag = sum(weight * body.embed_tokens.weight[token, own] for token, weight in breaks.items())
         for pair in (9, 10):
             start.q_proj.weight[pair, one] = 1.0
-            start.k_proj.weight[pair, before] = flag / 0.02 / part
+            start.k_proj.weight[pair, before] = flag / STREAM / part
         start.k_proj.weight[20:32, one] = 0.12
         start.q_layernorm.weight.fill_(3.5)
-        _carry(start, 0, own, begun, 0.02)
+        _carry(start, 0, own, begun, STREAM)
 
         match.q_proj.weight[slow, own] = turn
         match.k_proj.weight[slow, own] = turn
@@ -113,19 +122,31 @@ def wire(model: Any, breaks: Mapping[int, float]) -> None:
             match.q_proj.weight[pair, one] = 0.04
             match.k_proj.weight[pair, one] = -0.04
         match.q_layernorm.weight.fill_(2.2)
-        _carry(match, 0, begun, before, 0.06)
+        _carry(match, 0, begun, before, 3 * STREAM)
 
         match.q_proj.weight[part + slow, own] = turn
         match.k_proj.weight[part + slow, before] = turn
         match.q_proj.weight[part + slow, begun] = 0.5 * turn.roll(1, 0)
         match.k_proj.weight[part + slow, begun] = 0.5 * turn.roll(1, 0)
-        _carry(match, 1, own, own, 0.08)
+        _carry(match, 1, own, own, 4 * STREAM)
 
-        for pair in (6, 8, 10):
+        mind = torch.linalg.qr(torch.randn(one - 1, one - 1))[0][: len(slow)] / part**0.5
+        match.q_proj.weight[2 * part + slow, : one - 1] = mind
+        match.k_proj.weight[2 * part + slow, : one - 1] = mind
+        for pair in range(1, 10):
+            match.q_proj.weight[2 * part + pair, one] = 0.04
+            match.k_proj.weight[2 * part + pair, one] = -0.04
+        _carry(match, 2, begun, before, 3 * STREAM)
+
+        asked = sum(body.embed_tokens.weight[token, own] for token in asks)
+        for pair in (20, 22, 24, 26, 28, 30):
             gather.q_proj.weight[pair, one] = 1.0
-            gather.k_proj.weight[pair, one] = 1.0
-        _carry(gather, 0, before, own, 0.05)
-        body.embedding_norm.weight.fill_(3.0)
+            gather.k_proj.weight[pair, begun] = asked / STREAM / part * 2
+            gather.k_proj.weight[pair, one - 1] = 0.1
+        gather.k_proj.weight[0:12, one] = 0.3
+        gather.q_layernorm.weight.fill_(2.5)
+        _carry(gather, 0, before, own, 2.5 * STREAM)
+        body.embedding_norm.weight.fill_(3.0 * 0.02 / STREAM)
 
 
 def _note_before(conv: Any, own: slice, before: slice, one: int) -> None:
@@ -140,7 +161,7 @@ def _note_before(conv: Any, own: slice, before: slice, one: int) -> None:
     value[:part, own] = torch.eye(part)
     conv.conv.weight[:part] = torch.tensor([0.0, 1.0, 0.0])
     conv.out_proj.weight[:, :part] = 0
-    conv.out_proj.weight[before, :part] = 0.02 * torch.eye(part)
+    conv.out_proj.weight[before, :part] = STREAM * torch.eye(part)
 
 
 def _carry(attention: Any, head: int, source: slice, target: slice, strength: float) -> None:
