@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from finetune.sentiment_data import LABELS, Row, glosses, go_emotions_anger, read_rows, shop_rows, weibo_anger
-from finetune.sentiment_model import MAX_TOKENS, adapted, extended_tokenizer, logits_of, predict, save
+from finetune.sentiment_model import MAX_TOKENS, adapted, continued, extended_tokenizer, logits_of, predict, save
 
 OUT = Path(__file__).parents[1] / "bot" / "models" / "sentiment"
 
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="rows per step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, for the adapter; rows get twice that")
     parser.add_argument("--characters", type=int, default=3000, help="Chinese characters to add, commonest first")
+    parser.add_argument("--start", type=Path, help="folder of an earlier model to go on from, with its tokenizer")
     parser.add_argument("--seed", type=int, default=1, help="of the rows drawn, their order and the first weights")
 
 
@@ -60,9 +61,12 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(args.seed)
     rows = read_rows(args.data, limit=args.limit, seed=args.seed)
     held_out = shop_rows(held_out=True, limit=args.limit)
-    tokenizer, trained = extended_tokenizer([row.text for row in rows], characters=args.characters)
-    model = adapted(tokenizer, trained, glosses())
-    head = nn.Linear(model.config.hidden_size, len(LABELS) + 1)  # the last output is "rude", for training only
+    if args.start:
+        tokenizer, model, head = continued(args.start)
+    else:
+        tokenizer, trained = extended_tokenizer([row.text for row in rows], characters=args.characters)
+        model = adapted(tokenizer, trained, glosses())
+        head = nn.Linear(model.config.hidden_size, len(LABELS) + 1)  # the last output is "rude", for training only
     fit(model, head, tokenizer, batches(rows, args), args.learning_rate)
     logits = predict(model, head, tokenizer, [row.text for row in held_out])
     gold = torch.tensor([row.mood for row in held_out]).argmax(1)

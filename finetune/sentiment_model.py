@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import save_file
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
+from bot.errors import ModelError
 from bot.models import MINILM_SHA256, minilm_path
 
 LABELS = ("calm", "unhappy", "angry")
@@ -79,6 +80,27 @@ def adapted(tokenizer: Tokenizer, trained: list[int], glosses: Mapping[str, Sequ
     model = get_peft_model(encoder, config)
     model.peft_config["default"].base_model_name_or_path = "sentence-transformers/all-MiniLM-L6-v2"
     return model
+
+
+def continued(folder: Path) -> tuple[Tokenizer, PeftModel, nn.Linear]:
+    """Tokenizer, encoder and head as `save` left them, ready to train on; "rude" begins anew.
+
+    Raises:
+        ModelError: the folder holds no such model.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        weights, last = load_file(folder / "adapter_model.safetensors"), load_file(folder / "head.safetensors")
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise ModelError(f"{folder} holds no sentiment model to go on from: {error}.") from None
+    model = adapted(tokenizer, config["trainable_token_indices"]["word_embeddings"], {})
+    set_peft_model_state_dict(model, {name: tensor.float() for name, tensor in weights.items()})
+    head = nn.Linear(model.config.hidden_size, len(LABELS) + 1)
+    with torch.no_grad():
+        head.weight[: len(LABELS)] = last["weight"].float()
+        head.bias[: len(LABELS)] = last["bias"].float()
+    return tokenizer, model, head
 
 
 def embedded(model: PeftModel, ids: Tensor) -> Tensor:
