@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -25,14 +26,11 @@ from transformers import AutoTokenizer
 
 from bot.errors import SettingsError
 from finetune.batching import batches
-from finetune.compact import collate, embeddings, exact, loss_of, new_model, states, wire
+from finetune.compact import collate, embeddings, exact, loss_of, new_model, states
 from finetune.corpus import read_prose
 from finetune.practice import Practice
 from finetune.tasks import Item
 from finetune.tokenizer import END, PAD, meaning_vectors, train_tokenizer
-
-WIDTH = 256
-"""Numbers per token: four parts of 64, as `compact.wire` lays them out."""
 
 POOL = 120
 """Items made at a time: enough to put like lengths together."""
@@ -53,12 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on from <out>/run/checkpoint.pt")
     add("--vocabulary", type=int, default=10_240, help="tokens in all")
     add("--layers", default="cacaaa", help="c is a short convolution, a is attention")
-    add("--feed-forward", type=int, default=512, help="inner width of the feed-forward layers")
+    add("--width", type=int, default=192, help="numbers per token; a multiple of 192")
+    add("--feed-forward", type=int, default=384, help="inner width of the feed-forward layers")
     add("--context", type=int, default=2048, help="tokens that the model may read")
-    add("--batch-tokens", type=int, default=2560, help="tokens per step, padding included")
+    add("--batch-tokens", type=int, default=1536, help="tokens per step, padding included")
     add("--longest", type=int, default=900, help="items with more tokens are not practised")
-    add("--rate", type=float, default=3e-3, help="peak learning rate of the matrices")
-    add("--word-rate", type=float, default=2e-3, help="peak learning rate of embeddings and norms")
+    add("--rate", type=float, default=4e-3, help="peak learning rate of the matrices")
+    add("--word-rate", type=float, default=4e-3, help="peak learning rate of embeddings and norms")
     add("--probe-minutes", type=float, default=3, help="time between probes")
     add("--compile", action="store_true", help="compile the model: minutes to begin, then 1.4 times as fast")
     add("--plain-adamw", action="store_true", help="AdamW for all weights; by default Muon takes the matrices")
@@ -70,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SettingsError: a shape that cannot be wired for copying.
     """
-    if not args.layers.startswith("cacaa"):
-        raise SettingsError(f"`--layers` must begin with cacaa, where the circuits are set; it is {args.layers}.")
+    if not re.fullmatch("c[ca]*a", args.layers) or args.width % 192:
+        raise SettingsError("`--layers` must begin with c and end with a, and `--width` be a multiple of 192.")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     folder = args.out / "run"
@@ -80,14 +79,11 @@ def run(args: argparse.Namespace) -> int:
         _prepare(args, folder)
     tokenizer = AutoTokenizer.from_pretrained(args.out)
     model = new_model(
-        len(tokenizer), width=WIDTH, layers=args.layers, feed_forward=args.feed_forward, context=args.context,
+        len(tokenizer), width=args.width, layers=args.layers, feed_forward=args.feed_forward, context=args.context,
         pad=tokenizer.convert_tokens_to_ids(PAD), end=tokenizer.convert_tokens_to_ids(END),
     )  # fmt: skip
-    words = [tokenizer.decode([i]) for i in range(len(tokenizer))]
     with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(embeddings(torch.load(folder / "meaning.pt"), WIDTH, words))
-    wire(model, {tokenizer.encode("-")[0]: 1.0, tokenizer.encode("\n")[0]: 0.85},
-         [tokenizer.encode(word)[0] for word in ("Question", "问题")])  # fmt: skip
+        model.get_input_embeddings().weight.copy_(embeddings(torch.load(folder / "meaning.pt"), args.width))
     optimizers = _optimizers(model, args)
     done = {"pool": 0, "step": 0, "tokens": 0, "seconds": 0.0}
     if args.resume:
@@ -112,7 +108,7 @@ def _prepare(args: argparse.Namespace, folder: Path) -> None:
     tokenizer = train_tokenizer([*texts, *documents * 5], args.vocabulary, args.context)
     tokenizer.save_pretrained(args.out)
     sample = tokenizer([text[:6000] for text in [*texts[:10_000], *documents]], add_special_tokens=False)["input_ids"]
-    torch.save(meaning_vectors(sample, len(tokenizer), WIDTH // 4 - 2), folder / "meaning.pt")
+    torch.save(meaning_vectors(sample, len(tokenizer), args.width // 3 - 1), folder / "meaning.pt")
 
 
 def _optimizers(model: Any, args: argparse.Namespace) -> list[Any]:
@@ -162,7 +158,7 @@ def _train(args, model, optimizers, done, probes, workers, log, stop) -> None:
         )
         for group in batches(items, args.batch_tokens, random.Random(done["pool"])):
             progress = done["seconds"] / limit
-            share = min(1.0, (done["step"] + 1) / 20) * max(0.02, min(1.0, (1 - progress) / 0.5))
+            share = min(1.0, (done["step"] + 1) / 50) * max(0.02, min(1.0, (1 - progress) / 0.5))
             for optimizer, peak in zip(optimizers, (args.word_rate, args.rate), strict=False):
                 optimizer.param_groups[0]["lr"] = peak * share
             batch = collate(group, pad)
@@ -248,7 +244,7 @@ The first four tokens are right in {last["shops_first"]:.0%}, {last["prose_first
 
 **Use.** Behind the bot's evidence gate, and with an adapter. Alone it will say a wrong rule fluently.
 
-**Trained on** invented shops (`finetune/data/shops`), the sample shop's training rows with their numbers changed, and public texts:
+**Trained on** invented shops (`finetune/data/shops`) and public texts (with `--rows`, on those rows too, their numbers changed):
 Microsoft documentation and OpenSource.guide (CC-BY-4.0), Tatoeba (CC-BY-2.0-FR), login.gov, VA.gov, COVIDtests.gov and GitHub site policy (CC0),
 Bagisto, Basecamp policies and Customer-Chatbot (MIT and CC-BY), CrossWOZ, KdConv, DSTC9 track 1 and cucom (Apache-2.0), HowToCook (Unlicense),
 Python and React documentation (PSF, CC0, CC-BY-4.0), Taskmaster and the African Storybook (CC-BY-4.0), official Chinese laws,

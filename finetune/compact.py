@@ -9,7 +9,7 @@ Knows tensors only: no texts, no files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,139 +39,69 @@ def new_model(vocabulary: int, *, width: int, layers: str, feed_forward: int, co
         eos_token_id=end,
         tie_word_embeddings=True,
     )
-    return Lfm2ForCausalLM(config)
+    model = Lfm2ForCausalLM(config)
+    with torch.no_grad():
+        _wire(model, width)
+    return model
 
 
-STREAM = 0.1
-"""Size of the stream's numbers at the start: steps of the optimizer are small beside it, so circuits last."""
-
-
-def embeddings(meaning: torch.Tensor, width: int, words: Sequence[str]) -> torch.Tensor:
-    """Where embeddings begin: a quarter says what a token means, a quarter which it is; two stay free for `wire`.
+def embeddings(meaning: torch.Tensor, width: int) -> torch.Tensor:
+    """Where embeddings begin: a third says what a token means, a third which it is, a third is left for its neighbour.
 
     Args:
-        meaning: unit vectors  # (V, width / 4 - 2)
-        words: each token's text; those that differ in case or by a space only begin alike.
+        meaning: unit vectors  # (V, width / 3 - 1)
 
     Returns:
         weights  # (V, width)
     """
-    part = width // 4
+    third = width // 3
     weight = torch.zeros(meaning.shape[0], width)
-    weight[:, : part - 2] = (meaning - meaning.mean(0)) * part**0.5
-    rank = torch.arange(meaning.shape[0]).clamp_min(1).log()  # byte-level BPE numbers tokens by how common they are
-    weight[:, part - 2] = ((rank - rank[300]) / (rank[-1] - rank[300])).clamp_min(0) * 4.0
-    weight[:, part - 1] = 4.0  # a constant, so that gates and queries without a bias can stand open
-    first: dict[str, int] = {}
-    alike = torch.tensor([first.setdefault(word.strip().lower() or word, i) for i, word in enumerate(words)])
-    weight[:, part : 2 * part] = 0.8 * torch.randn(meaning.shape[0], part)[alike]
-    weight[:, part : 2 * part] += 0.6 * torch.randn(meaning.shape[0], part)
-    return STREAM * weight
+    weight[:, : third - 1] = meaning * third**0.5
+    weight[:, third - 1] = 4.0  # a constant, so that gates without a bias can stand open
+    weight[:, third : 2 * third] = torch.randn(meaning.shape[0], third)
+    return 0.02 * weight
 
 
-def wire(model: Any, breaks: Mapping[int, float], asks: Sequence[int]) -> None:
-    """Begin with a model that finds and copies, instead of waiting for it: circuits are set, training does the rest.
+def _wire(model: Any, width: int) -> None:
+    """Begin with a model that copies, instead of waiting for it: two circuits are set, training does the rest.
 
-    Call it after the embeddings are set. The residual stream has four parts: what a token means, which it is,
-    which came before, and which began its line. The layers must begin with `cacaa`:
-
-    0. the first convolution notes which token came before;
-    1. attention looks back to where the line began, and notes with which token;
-    3. one head looks for the present token's like in other lines, and learns with what they begin (so a question
-       finds its rule); another looks for a place that follows the present token, in a line with such a beginning,
-       and says what stands there (an induction head; Olsson et al. 2022);
-    4. a position gathers what the latest tokens have found (so an answer begins as its rule does).
-
-    The other heads begin as usual, keys alike to queries (Trockman and Kolter 2023, "Mimetic
-    initialization"). Matching reads slow rotary frequencies, so distance does not matter; "nearest" reads faster ones.
-
-    Args:
-        breaks: tokens after which a line begins, and how surely.
+    The first convolution notes which token came before; the last attention looks for a place that follows
+    the present token and says what stands there (an induction head; Olsson et al. 2022). It reads slow rotary
+    frequencies only, so distance does not matter. In the other attention layers keys begin alike to queries,
+    so that like tokens find each other (Trockman and Kolter 2023, "Mimetic initialization").
     """
-    body = model.model
-    part = 64
-    means, own, before, begun = (slice(i * part, (i + 1) * part) for i in range(4))
-    one = part - 1
-    slow = torch.tensor([i for i in range(64) if i % 32 >= 14])
-    turn = torch.linalg.qr(torch.randn(part, part))[0][: len(slow)] / part**0.5
-    with torch.no_grad():
-        for layer in body.layers:
-            if layer.is_attention_layer:
-                attention = layer.self_attn
-                attention.k_proj.weight.copy_(0.7 * attention.q_proj.weight + 0.7 * attention.k_proj.weight)
-                attention.out_proj.weight.mul_(0.5)
-            else:
-                layer.conv.out_proj.weight.mul_(2.0)
-        _note_before(body.layers[0].conv, own, before, one)
-        start, match, gather = (body.layers[i].self_attn for i in (1, 3, 4))
-        for attention, heads in ((start, 1), (match, 3), (gather, 1)):
-            attention.q_proj.weight[: heads * part] = 0
-            attention.k_proj.weight[: heads * part] = 0
-
-        flag = sum(weight * body.embed_tokens.weight[token, own] for token, weight in breaks.items())
-        for pair in (9, 10):
-            start.q_proj.weight[pair, one] = 1.0
-            start.k_proj.weight[pair, before] = flag / STREAM / part
-        start.k_proj.weight[20:32, one] = 0.12
-        start.q_layernorm.weight.fill_(3.5)
-        _carry(start, 0, own, begun, STREAM)
-
-        match.q_proj.weight[slow, own] = turn
-        match.k_proj.weight[slow, own] = turn
-        for pair in range(1, 10):  # away from oneself and one's neighbours
-            match.q_proj.weight[pair, one] = 0.04
-            match.k_proj.weight[pair, one] = -0.04
-        match.q_layernorm.weight.fill_(2.2)
-        _carry(match, 0, begun, before, 3 * STREAM)
-
-        match.q_proj.weight[part + slow, own] = turn
-        match.k_proj.weight[part + slow, before] = turn
-        match.q_proj.weight[part + slow, begun] = 0.5 * turn.roll(1, 0)
-        match.k_proj.weight[part + slow, begun] = 0.5 * turn.roll(1, 0)
-        _carry(match, 1, own, own, 4 * STREAM)
-
-        mind = torch.linalg.qr(torch.randn(one - 1, one - 1))[0][: len(slow)] / part**0.5
-        match.q_proj.weight[2 * part + slow, : one - 1] = mind
-        match.k_proj.weight[2 * part + slow, : one - 1] = mind
-        for pair in range(1, 10):
-            match.q_proj.weight[2 * part + pair, one] = 0.04
-            match.k_proj.weight[2 * part + pair, one] = -0.04
-        _carry(match, 2, begun, before, 3 * STREAM)
-
-        asked = sum(body.embed_tokens.weight[token, own] for token in asks)
-        for pair in (20, 22, 24, 26, 28, 30):
-            gather.q_proj.weight[pair, one] = 1.0
-            gather.k_proj.weight[pair, begun] = asked / STREAM / part * 2
-            gather.k_proj.weight[pair, one - 1] = 0.1
-        gather.k_proj.weight[0:12, one] = 0.3
-        gather.q_layernorm.weight.fill_(2.5)
-        _carry(gather, 0, before, own, 2.5 * STREAM)
-        body.embedding_norm.weight.fill_(3.0 * 0.02 / STREAM)
-
-
-def _note_before(conv: Any, own: slice, before: slice, one: int) -> None:
-    """Make channels of a short convolution pass on the previous token's identity."""
-    width = conv.out_proj.weight.shape[0]
-    part = own.stop - own.start
+    third = width // 3
+    own, last = slice(third, 2 * third), slice(2 * third, 3 * third)
+    for layer in model.model.layers:
+        layer.feed_forward.w2.weight.mul_(0.2)
+        if layer.is_attention_layer:
+            attention = layer.self_attn
+            attention.k_proj.weight.copy_(0.7 * attention.q_proj.weight + 0.7 * attention.k_proj.weight)
+            attention.out_proj.weight.mul_(0.1)
+        else:
+            layer.conv.out_proj.weight.mul_(0.5)
+    conv = model.model.layers[0].conv
     gate_in, gate_out, value = conv.in_proj.weight.view(3, width, width)
     for gate in (gate_in, gate_out):
-        gate[:part] = 0
-        gate[:part, one] = 0.25
-    value[:part] = 0
-    value[:part, own] = torch.eye(part)
-    conv.conv.weight[:part] = torch.tensor([0.0, 1.0, 0.0])
-    conv.out_proj.weight[:, :part] = 0
-    conv.out_proj.weight[before, :part] = STREAM * torch.eye(part)
-
-
-def _carry(attention: Any, head: int, source: slice, target: slice, strength: float) -> None:
-    """Make a head bring one part of the stream, from where it looks, to another part."""
-    part = source.stop - source.start
-    mine = slice(head * part, (head + 1) * part)
-    attention.v_proj.weight[mine] = 0
-    attention.v_proj.weight[mine, source] = torch.eye(part)
-    attention.out_proj.weight[:, mine] = 0
-    attention.out_proj.weight[target, mine] = strength * torch.eye(part)
+        gate[:third] = 0
+        gate[:third, third - 1] = 0.25
+    value[:third] = 0
+    value[range(third), range(own.start, own.stop)] = 1.0
+    conv.conv.weight[:third] = torch.tensor([0.0, 1.0, 0.0])
+    conv.out_proj.weight[:, :third] = 0
+    conv.out_proj.weight[range(last.start, last.stop), range(third)] = 0.02
+    attention = model.model.layers[-1].self_attn
+    slow = [i for i in range(64) if i % 32 >= 14]
+    turn = torch.linalg.qr(torch.randn(third, third))[0][: len(slow)] / third**0.5
+    for weight, part in ((attention.q_proj.weight, own), (attention.k_proj.weight, last)):
+        weight[:64] = 0
+        weight[torch.tensor(slow), part] = turn
+    attention.q_layernorm.weight.fill_(1.5)
+    attention.v_proj.weight[:64] = 0
+    attention.v_proj.weight[range(third), range(own.start, own.stop)] = 1.0
+    attention.out_proj.weight[:, :64] = 0
+    attention.out_proj.weight[range(own.start, own.stop), range(third)] = 0.08
+    model.model.embedding_norm.weight.fill_(3.0)
 
 
 @dataclass(frozen=True, slots=True)

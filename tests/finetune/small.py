@@ -22,14 +22,14 @@ language: en
 
 
 def make_base(folder):
-    """A base in Hugging Face format: width 64, two layers."""
+    """A base in Hugging Face format: width 192, two layers."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer(
         ["Standard delivery takes 3 days and costs $5. 标准配送3天。 Question: passages assistant"] * 3, 400, 1024
     )
     tokenizer.save_pretrained(folder)
     model = new_model(
-        len(tokenizer), width=64, layers="ca", feed_forward=64, context=1024,
+        len(tokenizer), width=192, layers="ca", feed_forward=64, context=1024,
         pad=tokenizer.pad_token_id, end=tokenizer.eos_token_id,
     )  # fmt: skip
     model.save_pretrained(folder)
