@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from bot.retrieval.keyword import terms
 from bot.retrieval.questions import question_of
 from bot.retrieval.shelf import views_of
 from bot.types import Language, Passage
@@ -30,8 +29,6 @@ class ShopTexts:
     """Texts under which each passage is found: heading, whole text, then its rules."""
     questions: tuple[str, ...]
     owners: np.ndarray  # (Q,), the passage that answers each question
-    rules: tuple[str, ...]
-    """The view of that passage which says most of each question's answer."""
 
 
 def read_rows(path: Path, language: Language) -> list[dict[str, Any]]:
@@ -48,26 +45,16 @@ def kept_for_calibration(row: dict[str, Any], share: float = 0.2) -> bool:
 def shop_texts(passages: Sequence[Passage], rows: Sequence[dict[str, Any]]) -> ShopTexts:
     """Passages with the questions of the rows that name them."""
     number = {passage.id: n for n, passage in enumerate(passages)}
-    views = tuple(tuple(views_of(passage)) for passage in passages)
-    asked = [(row, number[id]) for row in rows for id in row["passages"] if id in number]
+    asked = [(question_of(row).full_text, number[id]) for row in rows for id in row["passages"] if id in number]
     return ShopTexts(
-        views,
-        tuple(question_of(row).full_text for row, _ in asked),
+        tuple(tuple(views_of(passage)) for passage in passages),
+        tuple(text for text, _ in asked),
         np.array([owner for _, owner in asked], dtype=np.int64),
-        tuple(_rule_of(row, views[owner]) for row, owner in asked),
     )
 
 
-def _rule_of(row: dict[str, Any], views: Sequence[str]) -> str:
-    """The rule that shares most terms with the row's answer; the whole text if there are no rules."""
-    heading, text, *rules = views
-    said = set(terms(row.get("answer", ""), row["language"]))
-    return max(rules, key=lambda rule: len(said & set(terms(rule, row["language"]))), default=text)
-
-
 def shop_batch(shop: ShopTexts, size: int, dice: random.Random) -> tuple[list[str], list[str], np.ndarray]:
-    """Questions, and for each its passage's heading, the rule that answers it, another rule, the whole text, or another
-    question of the passage.
+    """Questions, and for each its passage's heading, text or one rule of it, or another question of the passage.
 
     Returns:
         The questions, their partners, and the passage of each  # (size,)
@@ -82,12 +69,10 @@ def shop_batch(shop: ShopTexts, size: int, dice: random.Random) -> tuple[list[st
         heading, text, *rules = shop.views[owner]
         siblings = [other for other in of_passage[owner] if other != row]
         kind = dice.random()
-        if kind < 0.2 and siblings:
+        if kind < 0.25 and siblings:
             partners.append(shop.questions[dice.choice(siblings)])
-        elif kind < 0.4:
+        elif kind < 0.5:
             partners.append(heading)
-        elif kind < 0.75:
-            partners.append(shop.rules[row])
-        else:
-            partners.append(dice.choice(rules) if rules and kind < 0.9 else text)
+        else:  # the rule that the answer quotes, always, was no better than any (2026-11-24)
+            partners.append(dice.choice(rules) if rules and kind < 0.85 else text)
     return [shop.questions[row] for row in chosen], partners, shop.owners[chosen]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bot.errors import ModelError
 from bot.retrieval.dense import Encoder, unit
 from bot.retrieval.documents import load_documents
 from bot.types import Passage
@@ -45,12 +46,6 @@ def shop() -> ShopTexts:
 def test_a_follow_up_is_learnt_under_the_message_before_it(shop: ShopTexts) -> None:
     assert shop.questions[-1] == "不想要了 几天"
     assert shop.owners.tolist() == [0, 0, 1, 1, 2, 2, 1]
-
-
-def test_the_rule_that_answers_is_the_one_whose_words_the_answer_uses() -> None:
-    answered = {**row("不够99呢", "a#x"), "answer": "不足99元的订单收8元。[1]"}
-    assert shop_texts(PASSAGES, [answered]).rules == ("不足99元收8元。",)
-    assert shop_texts(PASSAGES, [row("退货", "a#y")]).rules == ("退货期限 七天内可以退货。",)
 
 
 def test_partners_of_a_batch_belong_to_the_same_passage(shop: ShopTexts) -> None:
@@ -125,7 +120,6 @@ def test_the_english_half_learns_what_the_vectors_beside_it_do_not_tell(shop: Sh
         (("Shipping: Costs", "Costs we charge five dollars"), ("Returns: Window", "Window of thirty days")),
         ("postage fee please", "postage price please", "send back please", "give back please"),
         np.array([0, 0, 1, 1]),
-        ("Costs we charge five dollars",) * 2 + ("Window of thirty days",) * 2,
     )
     texts = [*english.questions, *(view for views in english.views for view in views)]
     vectors = {text: unit(dice.normal(size=16)).astype(np.float32) for text in texts}
@@ -155,3 +149,20 @@ def test_calibration_learns_to_rank_and_to_refuse(tmp_path: Path) -> None:
     scores = calibration.measure(sought, fitted, "en", len(passages))
     assert scores["all hit@1"] > 0.8
     assert scores["area under ROC"] > 0.9
+
+
+def test_the_english_half_is_served_beside_another_model(shop: ShopTexts, tmp_path: Path) -> None:
+    counts = Counter("abc")
+    first = encoder_zh.build_tokenizer(["a", "b", "c"], counts)
+    encoder_zh.save(first, np.eye(4, dtype=np.float32)[:, 1:], tmp_path / "first")
+    tokenizer = encoder_en.build_tokenizer(["a b", "a b"])
+    half = encoder_en.Half(tokenizer, np.array([[0, 0], [1, 0], [0, 1]], np.float32), -np.eye(3, dtype=np.float32), 0.5)
+    encoder_en.write(half, tmp_path / "words")
+    served = Encoder(tmp_path / "first", words=tmp_path / "words")
+    vector = served.encode(["a"])[0]
+    assert served.dimension == 5
+    assert np.allclose(vector, np.array([-1, 0, 0, 0.5, 0]) / np.sqrt(1.25), atol=1e-3)
+    assert np.allclose(served.encode(["c", "a"])[0], [0, 0, -1, 0, 0], atol=1e-3), "unknown words weigh nothing"
+    (tmp_path / "words" / "projection.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelError, match="projection"):
+        Encoder(tmp_path / "first", words=tmp_path / "words")
