@@ -14,12 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bot.claims import MARK, Claim, claims, holds, read
-from bot.types import Citation, Passage
+from bot.types import Citation, Hit, Passage
 
 MIN_OVERLAP = 0.6
 """Share of a sentence's content words that its rule (with title and heading) must hold."""
 MIN_OVERLAP_WITHOUT_CLAIM = 0.7
 """The same for a sentence that has no claim to be checked by."""
+RULE_MARGIN = 0.1
+"""A cited rule may be this much less similar to the question than the nearest rule of all that were found."""
 RIVAL_MARGIN = 0.12
 """A rule without the claims may match the sentence better than the rule with them by at most this."""
 CITED = 0.02
@@ -230,3 +232,17 @@ def says_something(sentence: str) -> bool:
 def cite(n: int, passage: Passage, quote: str) -> Citation:
     """A citation of a passage."""
     return Citation(n, passage.doc_id, passage.id, f"{passage.title}: {passage.heading}", quote, passage.url)
+
+
+def is_relevant(citation: Citation, hits: Sequence[Hit]) -> bool:
+    """Whether the cited rule is among those that the question is most likely about.
+
+    A small model may say a rule exactly and yet the wrong one; the search knows which rules are near the question.
+    Hits without similarities, such as orders, are all relevant.
+    """
+    hit = hits[citation.n - 1]
+    if not hit.rules:
+        return True
+    said = set(citation.quote.splitlines())
+    near = [s for line, s in zip(hit.passage.text.splitlines(), hit.rules, strict=True) if line in said]
+    return max(near, default=1.0) >= max(s for h in hits for s in h.rules) - RULE_MARGIN

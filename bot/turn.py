@@ -172,11 +172,11 @@ class _Turn:
         return await self.complete("answered") if self.citations or self.shown else await self.quote()
 
     async def show(self, sentence: str, passages: Sequence[Passage]) -> bool:
-        """Let a sentence out if it is supported; False if it must be withheld."""
+        """Let a sentence out if it is supported by a rule that the question is about; False if it must be withheld."""
         if not evidence.says_something(sentence):
             return True
         support = evidence.check(sentence, passages)
-        if support is None:
+        if support is None or not all(evidence.is_relevant(citation, self.hits) for citation in support.citations):
             return False
         if support.sentence not in self.shown:
             self.citations += [c for c in support.citations if c not in self.citations]

@@ -69,6 +69,8 @@ class Hit:
     passage: Passage
     score: float
     """Probability that the passage answers the query, 0 to 1, calibrated on saved queries."""
+    rules: tuple[float, ...] = ()
+    """Similarity of each line of the passage to the query, up to 1; empty where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

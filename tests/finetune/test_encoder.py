@@ -104,7 +104,7 @@ def test_a_trained_chinese_encoder_finds_the_passages_and_is_served_from_its_fol
     text = "".join(shop.questions) + "".join(view for views in shop.views for view in views)
     counts = Counter(character for character in text if "\u4e00" <= character <= "\u9fff")
     words = encoder_zh.choose_words(counts, set())
-    vectors, weights = encoder_zh.first_vectors(words, counts, None)
+    vectors, weights = encoder_zh.first_vectors(words, counts)
     start = encoder_zh.Start(encoder_zh.build_tokenizer(words, counts), tuple(words), vectors, weights)
     table = encoder_zh.train(start, shop, steps=60, seed=0)
     encoder_zh.save(start.tokenizer, table, tmp_path)

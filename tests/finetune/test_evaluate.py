@@ -15,7 +15,14 @@ def test_a_claim_that_no_cited_passage_holds_is_counted():
 
 
 def row(text, **values):
-    empty = {"id": text, "language": "en", "kind": "answerable", "history": [], "passages": [SHIPPING.id], "answer": ""}
+    empty = {
+        "id": text,
+        "language": "en",
+        "kind": "answerable",
+        "history": [],
+        "passages": [SHIPPING.id],
+        "answer": "",
+    }
     return {**empty, "text": text, **values}
 
 
