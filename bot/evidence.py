@@ -20,7 +20,7 @@ MIN_OVERLAP = 0.6
 """Share of a sentence's content words that its rule (with title and heading) must hold."""
 MIN_OVERLAP_WITHOUT_CLAIM = 0.7
 """The same for a sentence that has no claim to be checked by."""
-RULE_MARGIN = 0.1
+RULE_MARGIN = 0.02
 """A cited rule may be this much less similar to the question than the nearest rule of all that were found."""
 RIVAL_MARGIN = 0.12
 """A rule without the claims may match the sentence better than the rule with them by at most this."""
@@ -246,3 +246,10 @@ def is_relevant(citation: Citation, hits: Sequence[Hit]) -> bool:
     said = set(citation.quote.splitlines())
     near = [s for line, s in zip(hit.passage.text.splitlines(), hit.rules, strict=True) if line in said]
     return max(near, default=1.0) >= max(s for h in hits for s in h.rules) - RULE_MARGIN
+
+
+def nearest_rules(hit: Hit, count: int) -> str:
+    """The lines of a passage that are nearest to the question, in the passage's order; none if it was not measured."""
+    lines = hit.passage.text.splitlines()
+    nearest = sorted(range(len(hit.rules)), key=lambda i: -hit.rules[i])[:count]
+    return "\n".join(lines[i] for i in sorted(nearest))

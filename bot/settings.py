@@ -59,7 +59,10 @@ class Settings(BaseSettings):
     origins: str = Field("", description="Sites that may open the chat, comma-separated; empty: the server's own.")
     demo: bool = Field(True, description="Serve the sample shop page at `/` (only for addresses of this machine).")
     top_k: int = Field(3, ge=1, le=10, description="Passages in a prompt.")
-    min_score: float = Field(0.5, ge=0, le=1, description="Below it a passage is no evidence.")
+    min_score: float = Field(0.6, ge=0, le=1, description="Below it a passage is no evidence.")
+    model_may_abstain: bool = Field(
+        False, description="Believe a model that says it does not know; the built-in one says so too often."
+    )
     prompt_tokens: int = Field(1024, ge=128, description="Budget of a prompt, in tokens.")
     max_tokens: int = Field(160, ge=8, description="Longest answer, in tokens.")
     turn_timeout_s: float = Field(60.0, gt=0, description="A turn that takes longer becomes a handoff.")

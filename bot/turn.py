@@ -38,8 +38,9 @@ from bot.types import (
 
 log = logging.getLogger(__name__)
 
-QUOTE_TOO = 0.5
-"""The second passage is quoted too if its score is at least this share of the best one's."""
+QUOTED_OF_SECOND = 3
+"""Rules of the second passage that are quoted under the best one: on valid.jsonl the key facts of 94 and 93 % of
+questions (en, zh) then stand in the quotation, with the best passage alone of 85 and 86 % (2026-11-24)."""
 
 Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Tells listeners of something that is not in the log: (frame type, data)."""
@@ -63,6 +64,8 @@ class Bot:
     top_k: int = 3
     min_score: float = 0.5
     """A passage below this probability is no evidence, 0 to 1."""
+    model_may_abstain: bool = False
+    """Whether a model that says it does not know is believed, although the search found evidence."""
     prompt_tokens: int = 1024
     max_tokens: int = 160
     turn_timeout_s: float = 60.0
@@ -184,8 +187,8 @@ class _Turn:
         return True
 
     async def instead(self, sentence: str) -> Outcome:
-        """A sentence was withheld: abstain if the model said that it does not know, else quote."""
-        if not self.shown and evidence.overlap(sentence, self.templates.say("abstain")) == 1:
+        """A sentence was withheld: abstain if the model said that it does not know and may say so, else quote."""
+        if self.bot.model_may_abstain and not self.shown and evidence.overlap(sentence, self.templates.say("abstain")) == 1:
             return await self.abstain("abstain")
         return await self.quote()
 
@@ -197,7 +200,7 @@ class _Turn:
         )
 
     async def quote(self) -> Outcome:
-        """Say what the best passage says, word for word, and the second where it is nearly as good.
+        """Say what the best passage says, word for word, and the nearest rules of the second.
 
         Small talk needs no introduction.
         """
@@ -206,11 +209,12 @@ class _Turn:
             if not self.shown:
                 await self.delta(best.passage.text)
             return await self.complete("answered")
-        quoted = [best] + [hit for hit in self.hits[1:2] if hit.passage.cite and hit.score >= QUOTE_TOO * best.score]
         text = self.templates.say("quote")
-        for n, hit in enumerate(quoted, 1):
-            self.citations.append(evidence.cite(n, hit.passage, hit.passage.text))
-            text += f"\n{hit.passage.text} [{n}]"
+        for n, hit in enumerate(self.hits[:2], 1):
+            quote = best.passage.text if n == 1 else evidence.nearest_rules(hit, QUOTED_OF_SECOND)
+            if quote and hit.passage.cite:
+                self.citations.append(evidence.cite(n, hit.passage, quote))
+                text += f"\n{quote} [{n}]"
         await self.delta(("\n\n" if self.shown else "") + text)
         return await self.complete("quoted")
 

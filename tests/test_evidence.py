@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.claims import claims, holds
-from bot.evidence import Sentences, check, cite, is_relevant, overlap, says_something, sentences, words
+from bot.evidence import Sentences, check, cite, is_relevant, nearest_rules, overlap, says_something, sentences, words
 from bot.types import Hit, Passage
 from tests.parts import RETURNS, SHIPPING, SHIPPING_ZH
 
@@ -327,3 +327,9 @@ def test_a_rule_that_the_question_is_not_about_is_not_relevant():
     assert not is_relevant(express, hits)
     assert is_relevant(cite(1, passage, passage.text), hits)
     assert is_relevant(express, [Hit(passage, 0.9)])
+
+
+def test_the_nearest_rules_keep_the_passages_order():
+    passage = Passage("p", "d", "T", "H", "- one\n- two\n- three", "en")
+    assert nearest_rules(Hit(passage, 0.9, (0.5, 0.1, 0.7)), 2) == "- one\n- three"
+    assert nearest_rules(Hit(passage, 0.9), 2) == ""
