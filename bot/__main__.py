@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -85,6 +86,9 @@ def _serve(args: argparse.Namespace) -> int:
     sign_in = f"{address}/desk#code={serving.code}" if serving.code else f"{address}/desk"
     print(f"  Human agents' desk   {sign_in}")
     print(f"  API documentation    {address}/docs\n", flush=True)
+    # uvicorn shuts down in order and then raises the signal again: that one must not end the process with -15.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     uvicorn.Server(
         uvicorn.Config(

@@ -62,7 +62,7 @@ class SampleShop:
     def _shoppers(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for order in json.loads(self._orders.read_text(encoding="utf-8")):
-            found.setdefault(order["shopper"], []).append(order["number"])
+            found.setdefault(order["shopper_id"], []).append(order["number"])
         return found
 
 

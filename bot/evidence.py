@@ -136,7 +136,7 @@ def rules(passage: Passage) -> list[str]:
     return [line for line in passage.text.splitlines() if line.strip()]
 
 
-def check(sentence: str, passages: Sequence[Passage]) -> Support | None:
+def check(sentence: str, passages: Sequence[Passage], min_overlap: float | None = None) -> Support | None:
     """The sentence with its evidence, or None if it must be withheld.
 
     The claims must stand together in one rule, or in two rules of one passage; the rule must share
@@ -146,6 +146,7 @@ def check(sentence: str, passages: Sequence[Passage]) -> Support | None:
     Args:
         sentence: one sentence, with or without citation marks.
         passages: as shown to the model, in its order.
+        min_overlap: instead of MIN_OVERLAP and MIN_OVERLAP_WITHOUT_CLAIM; 1 lets no foreign word through.
     """
     claimed = claims(sentence)
     marks = [int(n) for n in MARK.findall(sentence)]
@@ -167,7 +168,7 @@ def check(sentence: str, passages: Sequence[Passage]) -> Support | None:
             elif lines == 1:
                 rival = max(rival, share)
                 denials += [(share, source)] if _denies(body, source) else []
-    least = MIN_OVERLAP if claimed else MIN_OVERLAP_WITHOUT_CLAIM
+    least = min_overlap or (MIN_OVERLAP if claimed else MIN_OVERLAP_WITHOUT_CLAIM)
     if best is None or best[0] < least or (claimed and rival > best[0] + RIVAL_MARGIN):
         return None
     passage = passages[best[1] - 1]

@@ -64,6 +64,8 @@ class Bot:
     top_k: int = 3
     min_score: float = 0.5
     """A passage below this probability is no evidence, 0 to 1."""
+    min_overlap: float | None = None
+    """Share of an answer's words that its rule must hold; None leaves it to bot.evidence, 1 lets no other word through."""
     model_may_abstain: bool = False
     """Whether a model that says it does not know is believed, although the search found evidence."""
     prompt_tokens: int = 1024
@@ -178,7 +180,7 @@ class _Turn:
         """Let a sentence out if it is supported by a rule that the question is about; False if it must be withheld."""
         if not evidence.says_something(sentence):
             return True
-        support = evidence.check(sentence, passages)
+        support = evidence.check(sentence, passages, self.bot.min_overlap)
         if support is None or not all(evidence.is_relevant(citation, self.hits) for citation in support.citations):
             return False
         if support.sentence not in self.shown:

@@ -134,6 +134,7 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
         order_pattern=order_pattern,
         top_k=settings.top_k,
         min_score=settings.min_score,
+        min_overlap=settings.min_overlap,
         model_may_abstain=settings.model_may_abstain,
         prompt_tokens=settings.prompt_tokens,
         max_tokens=settings.max_tokens,
