@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     top_k: int = Field(3, ge=1, le=10, description="Passages in a prompt.")
     min_score: float = Field(0.6, ge=0, le=1, description="Below it a passage is no evidence.")
     min_overlap: float = Field(
-        1.0, ge=0.5, le=1,
+        1.0,
+        ge=0.5,
+        le=1,
         description="Share of a sentence's content words that its rule must hold; 1 suits the built-in model, 0.6 a large one.",
     )
     model_may_abstain: bool = Field(

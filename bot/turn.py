@@ -190,7 +190,11 @@ class _Turn:
 
     async def instead(self, sentence: str) -> Outcome:
         """A sentence was withheld: abstain if the model said that it does not know and may say so, else quote."""
-        if self.bot.model_may_abstain and not self.shown and evidence.overlap(sentence, self.templates.say("abstain")) == 1:
+        if (
+            self.bot.model_may_abstain
+            and not self.shown
+            and evidence.overlap(sentence, self.templates.say("abstain")) == 1
+        ):
             return await self.abstain("abstain")
         return await self.quote()
 

@@ -42,8 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--text", type=Path, required=True, help="folder of public texts, laid out as finetune/corpus.py says")
     add("--out", type=Path, default=Path("bot/models/base"), help="where the model goes")
     add("--knowledge", type=Path, default=Path("knowledge"), help="documents whose words the tokenizer should know")
-    add("--rows", type=Path, help="question-answer rows to practise on as well, their numbers shaken; such as "
-        "finetune/data/train.jsonl")
+    add(
+        "--rows",
+        type=Path,
+        help="question-answer rows to practise on as well, their numbers shaken; such as finetune/data/train.jsonl",
+    )
     add("--prompts", type=Path, default=Path("prompts"), help="the templates of service")
     add("--minutes", type=float, default=40, help="wall-clock time in all, earlier runs of --resume included")
     add("--threads", type=int, default=2, help="CPU threads of the training process")
@@ -124,7 +127,10 @@ def _optimizers(model: Any, args: argparse.Namespace) -> list[Any]:
 
 def _workers(args: argparse.Namespace) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(args.text, args.out, args.prompts, args.knowledge, args.rows)
+        1,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(args.text, args.out, args.prompts, args.knowledge, args.rows),
     )
 
 
@@ -153,9 +159,7 @@ def _train(args, model, optimizers, done, probes, workers, log, stop) -> None:
     bar = tqdm(total=int(limit), initial=int(done["seconds"]), unit="s", desc="base")
     while not stop and done["seconds"] < limit:
         items = ahead.pop(0).result()
-        ahead.append(
-            workers.submit(_make_pool, args.seed, done["pool"] + 2, done["seconds"] / limit, args.longest)
-        )
+        ahead.append(workers.submit(_make_pool, args.seed, done["pool"] + 2, done["seconds"] / limit, args.longest))
         for group in batches(items, args.batch_tokens, random.Random(done["pool"])):
             progress = done["seconds"] / limit
             share = min(1.0, (done["step"] + 1) / 50) * max(0.02, min(1.0, (1 - progress) / 0.5))

@@ -143,7 +143,9 @@ def logistic(features: np.ndarray, labels: np.ndarray, *, balanced: bool = False
     if labels.all() or not labels.any():
         return Weights(*[(x,) * features.shape[1] for x in (0.0, 1.0, 0.0)], bias=3.0 if labels.all() else -3.0)
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    model = LogisticRegression(max_iter=1000, class_weight="balanced" if balanced else None).fit((features - mean) / scale, labels)
+    model = LogisticRegression(max_iter=1000, class_weight="balanced" if balanced else None).fit(
+        (features - mean) / scale, labels
+    )
     return _weights(mean, scale, model.coef_[0], float(model.intercept_[0]))
 
 

@@ -110,7 +110,10 @@ class Library:
         """Passages of this language that share the rarest words with `text`, best first."""
         wanted = set(pieces(text))
         scored = [
-            (sum(self._weight[w] for w in wanted if w in self._words[p.id]) / (8 + len(self._words[p.id])) ** 0.5, p.id)
+            (
+                sum(self._weight[w] for w in wanted if w in self._words[p.id]) / (8 + len(self._words[p.id])) ** 0.5,
+                p.id,
+            )
             for p in self.passages
             if p.language == language and p.id not in leave_out
         ]
@@ -137,7 +140,9 @@ def shown(
     own = [library.by_id[id] for id in first.passages]
     text = " ".join([*(row.text for row in rows[:2]), *(m.content for m in first.history[-1:])])
     near = library.alike(text, first.language, first.passages, 6)
-    far = [p for p in library.passages if p.language == first.language and p.id not in first.passages and p not in near]
+    far = [
+        p for p in library.passages if p.language == first.language and p.id not in first.passages and p not in near
+    ]
     others = [rng.choice(far) if far and rng.random() < 0.3 else near.pop(rng.randrange(min(4, len(near))))
               for _ in range(min(config.passages, len(near)))]  # fmt: skip
     others = list(dict.fromkeys(others))
@@ -155,9 +160,9 @@ def renumber(answer: str, places: Sequence[int]) -> str:
     return CITATION.sub(lambda found: f"[{places[int(found[1]) - 1]}]", answer)
 
 
-def shaken(rng: random.Random, passages: Sequence[Passage], questions: Sequence[Question]) -> tuple[
-    list[Passage], list[Question]
-]:
+def shaken(
+    rng: random.Random, passages: Sequence[Passage], questions: Sequence[Question]
+) -> tuple[list[Passage], list[Question]]:
     """The same item with other numbers, alike in passages, questions and answers: nothing of it can be known by heart."""
     new: dict[str, str] = {}
 

@@ -129,7 +129,9 @@ class Practice:
 
 def near_words(tokenizer, vectors: torch.Tensor, count: int = 6) -> Callable[[str], str]:
     """A function that gives another English word which keeps the same company."""
-    words = {i: t[1:] for t, i in tokenizer.get_vocab().items() if t.startswith("Ġ") and t[1:].isalpha() and len(t) > 3}
+    words = {
+        i: t[1:] for t, i in tokenizer.get_vocab().items() if t.startswith("Ġ") and t[1:].isalpha() and len(t) > 3
+    }
     ids = torch.tensor(sorted(words))
     close = ids[(vectors[ids] @ vectors[ids].T).topk(count + 1).indices[:, 1:]]  # (words, count)
     table = {words[i]: [words[j] for j in row] for i, row in zip(ids.tolist(), close.tolist(), strict=True)}

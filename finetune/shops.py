@@ -125,7 +125,13 @@ def fill(rng: random.Random, kind: Kind, number: int, value: str, language: Lang
     hour, later = rng.randint(7, 12), rng.randint(1, 10)
     slots = {k: rng.choice(words[k]) for k in ("i", "I", "w")}
     slots["y"], slots["y2"] = rng.sample(words["y"], 2)
-    slots |= {"n": str(small), "n2": str(rng.randint(2, 40)), "N": str(big), "e": value, "E": value[:1].upper() + value[1:]}
+    slots |= {
+        "n": str(small),
+        "n2": str(rng.randint(2, 40)),
+        "N": str(big),
+        "e": value,
+        "E": value[:1].upper() + value[1:],
+    }
     if language == "en":
         unit = rng.choice("$$$£€")
         slots |= {
@@ -209,8 +215,10 @@ def shop_item(rng: random.Random, scribe: Scribe, kinds: Kinds, language: Langua
         questions.append(Question(ask(rng, rng.choice(rule.questions), language), scribe.abstain(language)))
         if rng.random() < 0.04:
             return scribe.write(shop, [], questions[-1:], language)
-    return scribe.write(shop, passages, questions, language) if questions else shop_item(
-        rng, scribe, kinds, language, size
+    return (
+        scribe.write(shop, passages, questions, language)
+        if questions
+        else shop_item(rng, scribe, kinds, language, size)
     )
 
 

@@ -220,12 +220,16 @@ class Learner:
     def _loss(self, group: Sequence[Item]) -> torch.Tensor:
         pad = self.scribe.tokenizer.pad_token_id or 0
         if self.fold:
-            return compact.loss_of(self.accelerator.unwrap_model(self.model).base_model.model, compact.collate(group, pad))
+            return compact.loss_of(
+                self.accelerator.unwrap_model(self.model).base_model.model, compact.collate(group, pad)
+            )
         return self.model(**{k: v.to(self.accelerator.device) for k, v in padded(group, pad).items()}).loss
 
     def _look(self, log: Any, bar: tqdm, stop: list[bool]) -> None:
         """Measure the held-out loss, keep the best adapter, save a checkpoint, and stop a run that gets no better."""
-        made = examples(self.rows["valid"], self.library, self.scribe, self.config, f"{self.config.seed} valid", self.fold)
+        made = examples(
+            self.rows["valid"], self.library, self.scribe, self.config, f"{self.config.seed} valid", self.fold
+        )
         self.model.eval()
         total = weight = 0.0
         with torch.no_grad():

@@ -98,9 +98,7 @@ def scores(shelf: Shelf, weights: Calibration, text: str, vector: np.ndarray) ->
     return all_scores
 
 
-def blend(
-    text: str, language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray
-) -> np.ndarray:
+def blend(text: str, language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray) -> np.ndarray:
     """The mean of two searches, weighted by how probably the text is a follow-up.  # (P,)"""
     features = calibration.follow_features(text, language, float(alone.max()), float(joined.max()))
     share = calibration.sigmoid(weights.follows.logits(features[None]))[0]

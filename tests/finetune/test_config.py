@@ -8,7 +8,9 @@ LORA = ROOT / "finetune/configs/lora.toml"
 
 
 def test_the_shipped_config_says_every_key():
-    written = {line.split("=")[0].strip() for line in LORA.read_text(encoding="utf-8").splitlines() if "=" in line[:25]}
+    written = {
+        line.split("=")[0].strip() for line in LORA.read_text(encoding="utf-8").splitlines() if "=" in line[:25]
+    }
 
     assert set(Config.__dataclass_fields__) <= written
 

@@ -156,7 +156,9 @@ def test_the_english_half_is_served_beside_another_model(shop: ShopTexts, tmp_pa
     first = encoder_zh.build_tokenizer(["a", "b", "c"], counts)
     encoder_zh.save(first, np.eye(4, dtype=np.float32)[:, 1:], tmp_path / "first")
     tokenizer = encoder_en.build_tokenizer(["a b", "a b"])
-    half = encoder_en.Half(tokenizer, np.array([[0, 0], [1, 0], [0, 1]], np.float32), -np.eye(3, dtype=np.float32), 0.5)
+    half = encoder_en.Half(
+        tokenizer, np.array([[0, 0], [1, 0], [0, 1]], np.float32), -np.eye(3, dtype=np.float32), 0.5
+    )
     encoder_en.write(half, tmp_path / "words")
     served = Encoder(tmp_path / "first", words=tmp_path / "words")
     vector = served.encode(["a"])[0]

@@ -32,7 +32,9 @@ def test_a_folded_item_unfolds_to_what_is_served(scribe):
     passages = [Passage("en/x/x#A", "x", "Help", "A", "- Delivery takes 3 days.", "en")]
     asked = [
         Question("how long", "Delivery takes 3 days. [1]"),
-        Question("and how long?", "Delivery takes 3 days. [1]", (Message("user", "hello"), Message("assistant", "Hi."))),
+        Question(
+            "and how long?", "Delivery takes 3 days. [1]", (Message("user", "hello"), Message("assistant", "Hi."))
+        ),
     ]
 
     item = scribe.write("Shop", passages, asked, "en")

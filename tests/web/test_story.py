@@ -65,7 +65,10 @@ def new_page(browser):
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: wrong.append(r.url) if not re.match(r"(https?|wss?)://127\.|data:|blob:", r.url) else None)
+        page.on(
+            "request",
+            lambda r: wrong.append(r.url) if not re.match(r"(https?|wss?)://127\.|data:|blob:", r.url) else None,
+        )
         return page
 
     yield make
@@ -98,7 +101,10 @@ def test_the_whole_story(server, new_page):
     shopper.keyboard.press("Escape")
     expect(shopper.get_by_test_id("source")).to_be_hidden()
 
-    say(shopper, "THIS IS OUTRAGEOUS! You thieves lied to me, I am furious, worst company ever, I want my money back NOW!!!")
+    say(
+        shopper,
+        "THIS IS OUTRAGEOUS! You thieves lied to me, I am furious, worst company ever, I want my money back NOW!!!",
+    )
     expect(shopper.get_by_test_id("queue")).to_contain_text("1")
 
     desk.goto(desk_address)
