@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bot.types import Language, Mood, Outcome, Reason
 
-ANGRY_AT_ONCE = 0.92
+ANGRY_AT_ONCE = 0.93
 """One message this angry is enough."""
 ANGRY_RUNNING = 0.60
 """The running mood that escalates."""

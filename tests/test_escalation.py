@@ -28,8 +28,8 @@ def test_a_request_beside_another_question_counts():
 
 
 def test_one_very_angry_message_is_enough():
-    assert is_angry([0.0, 0.0, 0.92])
-    assert not is_angry([0.0, 0.0, 0.91])
+    assert is_angry([0.0, 0.0, 0.93])
+    assert not is_angry([0.0, 0.0, 0.92])
 
 
 def test_lasting_anger_escalates_though_no_message_is_extreme():
