@@ -1,4 +1,4 @@
-"""The fine-tuning commands: `python -m finetune train | evaluate | show | sentiment | encoder | base`.
+"""The fine-tuning commands: `python -m finetune train | evaluate | show | sentiment | encoder | base | unseen`.
 
 Knows only which module answers to which word; each is imported when it is asked for.
 """
@@ -18,6 +18,7 @@ COMMANDS = {
     "sentiment": "train the classifier that reads a shopper's mood",
     "encoder": "train the part of retrieval that is our own",
     "base": "train the compact base model from scratch",
+    "unseen": "write shops that no training shows, to measure with",
 }
 
 
