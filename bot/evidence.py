@@ -20,8 +20,6 @@ MIN_OVERLAP = 0.6
 """Share of a sentence's content words that its rule (with title and heading) must hold."""
 MIN_OVERLAP_WITHOUT_CLAIM = 0.7
 """The same for a sentence that has no claim to be checked by."""
-RULE_MARGIN = 0.02
-"""A cited rule may be this much less similar to the question than the nearest rule of all that were found."""
 RIVAL_MARGIN = 0.12
 """A rule without the claims may match the sentence better than the rule with them by at most this."""
 CITED = 0.02
@@ -235,22 +233,32 @@ def cite(n: int, passage: Passage, quote: str) -> Citation:
     return Citation(n, passage.doc_id, passage.id, f"{passage.title}: {passage.heading}", quote, passage.url)
 
 
-def is_relevant(citation: Citation, hits: Sequence[Hit]) -> bool:
-    """Whether the cited rule is among those that the question is most likely about.
+def is_relevant(citation: Citation, hits: Sequence[Hit], least: float) -> bool:
+    """Whether the search holds the cited rule for an answer, with a probability of `least` or more.
 
-    A small model may say a rule exactly and yet the wrong one; the search knows which rules are near the question.
-    Hits without similarities, such as orders, are all relevant.
+    A small model may say a rule exactly and yet the wrong one; the search knows what the question is about.
+    Hits whose rules were not rated, such as orders, are all relevant.
     """
     hit = hits[citation.n - 1]
     if not hit.rules:
         return True
     said = set(citation.quote.splitlines())
-    near = [s for line, s in zip(hit.passage.text.splitlines(), hit.rules, strict=True) if line in said]
-    return max(near, default=1.0) >= max(s for h in hits for s in h.rules) - RULE_MARGIN
+    rated = [p for line, p in zip(hit.passage.text.splitlines(), hit.rules, strict=True) if line in said]
+    return min(rated, default=1.0) >= least
+
+
+def nearest(hits: Sequence[Hit], count: int) -> list[tuple[int, str]]:
+    """(Passage's number from 1, rule) of the likeliest answers among all hits, the likeliest first."""
+    rated = [
+        (-probability, n, line)
+        for n, hit in enumerate(hits, 1)
+        for line, probability in zip(hit.passage.text.splitlines(), hit.rules, strict=False)
+    ]
+    return [(n, line) for _, n, line in sorted(rated)[:count]]
 
 
 def nearest_rules(hit: Hit, count: int) -> str:
-    """The lines of a passage that are nearest to the question, in the passage's order; none if it was not measured."""
+    """The lines of a passage that most probably answer, in the passage's order; none if they were not rated."""
     lines = hit.passage.text.splitlines()
-    nearest = sorted(range(len(hit.rules)), key=lambda i: -hit.rules[i])[:count]
-    return "\n".join(lines[i] for i in sorted(nearest))
+    best = sorted(range(len(hit.rules)), key=lambda i: -hit.rules[i])[:count]
+    return "\n".join(lines[i] for i in sorted(best))

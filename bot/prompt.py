@@ -19,16 +19,25 @@ from typing import Any, Protocol
 from bot.errors import PromptTooLong, TemplateError
 from bot.types import LANGUAGES, Language, Message, Passage
 
-RENDERING = 1
+RENDERING = 2
 """Grows when the code below changes what a model reads."""
 
 HISTORY_MESSAGES = 4
 """Messages of history at most: two exchanges."""
 
+NEAREST = 3
+"""Rules that are said again between passages and question, the likeliest answer first: a small model need not search."""
+
+Nearest = Sequence[tuple[int, str]]
+"""(Number of the passage from 1, one of its rules), the likeliest answer first."""
+
 _TEXTS = (
-    "no_passages", "abstain", "order_not_found", "quote", "angry", "asked_for_person", "engine_failed", "abstained_twice",
+    "no_passages", "nearest", "abstain", "order_not_found", "quote", "angry", "asked_for_person", "engine_failed", "abstained_twice",
     "returned_to_queue", "claimed", "released", "closed", "still_queued", "greeting", "starters",
 )  # fmt: skip
+
+
+_USER = frozenset({"passages", "nearest", "text"})
 
 
 class Tokenizer(Protocol):
@@ -93,7 +102,7 @@ def _load(folder: Path, language: Language) -> Templates:
     return Templates(
         language,
         _template(f"{folder / 'system.md'}", read("system.md"), {"shop"}),
-        _template(f"{folder / 'user.md'}", read("user.md"), {"passages", "text"}, {"passages", "text"}),
+        _template(f"{folder / 'user.md'}", read("user.md"), _USER, _USER),
         texts,
     )
 
@@ -121,14 +130,27 @@ def write_passages(passages: Sequence[Passage], templates: Templates) -> str:
     )
 
 
+def write_nearest(nearest: Nearest, templates: Templates) -> str:
+    """The nearest rules, each under its passage's number: `[1] Rule.`; empty without any."""
+    lines = [f"[{n}] {rule.removeprefix('- ')}" for n, rule in nearest[:NEAREST]]
+    return "\n".join(["", templates.texts["nearest"], *lines]) if lines else ""
+
+
 def build(
-    templates: Templates, *, shop: str, history: Sequence[Message], text: str, passages: Sequence[Passage]
+    templates: Templates,
+    *,
+    shop: str,
+    history: Sequence[Message],
+    text: str,
+    passages: Sequence[Passage],
+    nearest: Nearest = (),
 ) -> list[Message]:
-    """The messages of one turn: system, the latest history, and the question under its passages."""
+    """The messages of one turn: system, the latest history, and the question under its passages and nearest rules."""
+    shown = {"passages": write_passages(passages, templates), "nearest": write_nearest(nearest, templates)}
     return [
         Message("system", templates.system.substitute(shop=shop)),
         *(Message(m.role, strip_citations(m.content)) for m in history[-HISTORY_MESSAGES:]),
-        Message("user", templates.user.substitute(passages=write_passages(passages, templates), text=text)),
+        Message("user", templates.user.substitute(shown, text=text)),
     ]
 
 
@@ -139,10 +161,11 @@ def fit(
     history: Sequence[Message],
     text: str,
     passages: Sequence[Passage],
+    nearest: Nearest = (),
     count: Callable[[Sequence[Message]], int],
     budget: int,
 ) -> tuple[list[Message], list[Passage]]:
-    """Build within `budget` tokens: first the oldest history goes, then the lowest passages.
+    """Build within `budget` tokens: first the oldest history goes, then the lowest passages with their rules.
 
     Returns:
         The messages, and the passages that are left in them.
@@ -152,7 +175,10 @@ def fit(
     """
     kept_history, kept_passages = list(history[-HISTORY_MESSAGES:]), list(passages)
     while True:
-        messages = build(templates, shop=shop, history=kept_history, text=text, passages=kept_passages)
+        kept_rules = [(n, rule) for n, rule in nearest if n <= len(kept_passages)]
+        messages = build(
+            templates, shop=shop, history=kept_history, text=text, passages=kept_passages, nearest=kept_rules
+        )
         tokens = count(messages)
         if tokens <= budget:
             return messages, kept_passages
@@ -206,11 +232,10 @@ def example(tokenizer: Tokenizer, messages: Sequence[Message], answer: str, end:
 def fingerprint(templates: Mapping[Language, Templates], chat_template: str | None) -> str:
     """Sixteen hex digits of everything that decides what a model reads."""
     content = {
-        "rendering": RENDERING,
-        "history": HISTORY_MESSAGES,
+        "rendering": [RENDERING, HISTORY_MESSAGES, NEAREST],
         "chat_template": chat_template,
         "templates": {
-            language: [t.system.template, t.user.template, t.texts["no_passages"]]
+            language: [t.system.template, t.user.template, t.texts["no_passages"], t.texts["nearest"]]
             for language, t in sorted(templates.items())
         },
     }

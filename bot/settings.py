@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     demo: bool = Field(True, description="Serve the sample shop page at `/` (only for addresses of this machine).")
     top_k: int = Field(3, ge=1, le=10, description="Passages in a prompt.")
     min_score: float = Field(0.5, ge=0, le=1, description="Below it a passage is no evidence.")
+    min_rule: float = Field(
+        0.5, ge=0, le=1, description="A rule below this probability is quoted with its passage, not answered with."
+    )
     min_overlap: float = Field(
         1.0,
         ge=0.5,

@@ -64,6 +64,8 @@ class Bot:
     top_k: int = 3
     min_score: float = 0.5
     """A passage below this probability is no evidence, 0 to 1."""
+    min_rule: float = 0.5
+    """A rule below this probability is quoted, not answered with, 0 to 1."""
     min_overlap: float | None = None
     """Share of an answer's words that its rule must hold; None leaves it to bot.evidence, 1 lets no other word through."""
     model_may_abstain: bool = False
@@ -164,7 +166,8 @@ class _Turn:
         bot, cutter = self.bot, evidence.Sentences()
         messages, passages = prompt.fit(
             self.templates, shop=bot.shop_names[self.language], history=self.told.history, text=self.told.text,
-            passages=self.passages, count=bot.engine.count, budget=bot.prompt_tokens,
+            passages=self.passages, nearest=evidence.nearest(self.hits, prompt.NEAREST),
+            count=bot.engine.count, budget=bot.prompt_tokens,
         )  # fmt: skip
         async with aclosing(bot.engine.stream(messages, max_tokens=bot.max_tokens)) as stream:
             async for delta in stream:
@@ -181,7 +184,9 @@ class _Turn:
         if not evidence.says_something(sentence):
             return True
         support = evidence.check(sentence, passages, self.bot.min_overlap)
-        if support is None or not all(evidence.is_relevant(citation, self.hits) for citation in support.citations):
+        if support is None or not all(
+            evidence.is_relevant(citation, self.hits, self.bot.min_rule) for citation in support.citations
+        ):
             return False
         if support.sentence not in self.shown:
             self.citations += [c for c in support.citations if c not in self.citations]

@@ -70,7 +70,7 @@ class Hit:
     score: float
     """Probability that the passage answers the query, 0 to 1, calibrated on saved queries."""
     rules: tuple[float, ...] = ()
-    """Similarity of each line of the passage to the query, up to 1; empty where it was not measured."""
+    """Probability that each line of the passage answers the query, 0 to 1; empty where they were not rated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
         order_pattern=order_pattern,
         top_k=settings.top_k,
         min_score=settings.min_score,
+        min_rule=settings.min_rule,
         min_overlap=settings.min_overlap,
         model_may_abstain=settings.model_may_abstain,
         prompt_tokens=settings.prompt_tokens,
@@ -153,7 +154,9 @@ def release(settings: Settings, the_engine: Engine, the_retriever: Retriever) ->
         adapter=adapter,
         fingerprint=the_engine.fingerprint,
         index=the_retriever.generation,
-        rules=hashlib.sha256(rules + str((settings.min_score, settings.top_k)).encode()).hexdigest()[:12],
+        rules=hashlib.sha256(
+            rules + str((settings.min_score, settings.min_rule, settings.min_overlap, settings.top_k)).encode()
+        ).hexdigest()[:12],
     )
     return Release(**{**asdict(found), "id": hashlib.sha256(json.dumps(asdict(found)).encode()).hexdigest()[:16]})
 

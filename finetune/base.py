@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bot.errors import SettingsError
 from finetune.batching import batches
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=2, help="CPU threads of the training process")
     add("--seed", type=int, default=0, help="decides weights and practice")
     add("--resume", action="store_true", help="go on from <out>/run/checkpoint.pt")
+    add("--start", type=Path, help="begin with the weights and the tokenizer of this model, which was made here")
     add("--vocabulary", type=int, default=10_240, help="tokens in all")
     add("--layers", default="cacaaa", help="c is a short convolution, a is attention")
     add("--width", type=int, default=192, help="numbers per token; a multiple of 192")
@@ -78,15 +79,11 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(args.seed)
     folder = args.out / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    if not (args.out / "tokenizer.json").is_file():
-        _prepare(args, folder)
-    tokenizer = AutoTokenizer.from_pretrained(args.out)
-    model = new_model(
-        len(tokenizer), width=args.width, layers=args.layers, feed_forward=args.feed_forward, context=args.context,
-        pad=tokenizer.convert_tokens_to_ids(PAD), end=tokenizer.convert_tokens_to_ids(END),
-    )  # fmt: skip
-    with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(embeddings(torch.load(folder / "meaning.pt"), args.width))
+    if args.start:
+        model = AutoModelForCausalLM.from_pretrained(args.start, dtype=torch.float32)
+        AutoTokenizer.from_pretrained(args.start).save_pretrained(args.out)
+    else:
+        model = _fresh(args, folder)
     optimizers = _optimizers(model, args)
     done = {"pool": 0, "step": 0, "tokens": 0, "seconds": 0.0}
     if args.resume:
@@ -100,6 +97,20 @@ def run(args: argparse.Namespace) -> int:
     export(model, args.out)
     (args.out / "README.md").write_text(card(model, folder / "log.jsonl"), encoding="utf-8")
     return 0
+
+
+def _fresh(args: argparse.Namespace, folder: Path) -> Any:
+    """A model that has read nothing, and its tokenizer."""
+    if not (args.out / "tokenizer.json").is_file():
+        _prepare(args, folder)
+    tokenizer = AutoTokenizer.from_pretrained(args.out)
+    model = new_model(
+        len(tokenizer), width=args.width, layers=args.layers, feed_forward=args.feed_forward, context=args.context,
+        pad=tokenizer.convert_tokens_to_ids(PAD), end=tokenizer.convert_tokens_to_ids(END),
+    )  # fmt: skip
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(embeddings(torch.load(folder / "meaning.pt"), args.width))
+    return model
 
 
 def _prepare(args: argparse.Namespace, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Fit how retrieval weighs its features, on saved questions, and measure it on others.
 
-Questions that retrieval or its encoder already knows would score perfectly: `finetune.encoder` hands in rows that
-neither has learnt from.
+Questions that the search or its models already know would score perfectly: `finetune.encoder` hands in rows that
+none has learnt from.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from sklearn.linear_model import LogisticRegression
 
 from bot.retrieval import calibration
 from bot.retrieval.calibration import Calibration, Weights
-from bot.retrieval.hybrid import Encodes, blend
+from bot.retrieval.hybrid import Encodes, Rules, blend, read_rules
 from bot.retrieval.questions import Question, join, question_of
+from bot.retrieval.reranker import Reranker
 from bot.retrieval.shelf import RANK_FEATURES, Candidates, Shelf, build_shelf, find, views_of
 from bot.types import Language, Passage
+from finetune.reranker_data import right_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Encoded:
     """Questions with their vectors."""
 
     questions: tuple[Question, ...]
-    kinds: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
     alone: np.ndarray  # (N, D)
     full: np.ndarray  # (N, D), with the message before
     strange_texts: tuple[str, ...]
@@ -47,6 +49,10 @@ class Sought:
     """With a message before that it has nothing to do with."""
     gold: frozenset[int]
     """Numbers of the passages that answer; empty if none does."""
+    right: frozenset[tuple[int, int]]
+    """(Passage's number, its line) of the rules that answer."""
+    vectors: tuple[np.ndarray, np.ndarray]
+    """Of the text alone, and with the message before.  # (D,) each"""
 
 
 def encode(rows: Sequence[dict[str, Any]], encoder: Encodes, *, with_strange: bool) -> Encoded:
@@ -59,7 +65,7 @@ def encode(rows: Sequence[dict[str, Any]], encoder: Encodes, *, with_strange: bo
     others = [question.text for question in questions if question.passages and not question.context] or [""]
     strange = tuple(join([others[n * 7919 % len(others)]], question.text) for n, question in enumerate(questions))
     return Encoded(
-        questions, tuple(row["kind"] for row in rows), alone, full, strange,
+        questions, tuple(rows), alone, full, strange,
         encoder.encode(strange) if with_strange else np.zeros_like(alone),
     )  # fmt: skip
 
@@ -72,26 +78,66 @@ def shelf_of(language: Language, passages: Sequence[Passage], views: np.ndarray,
 def seek(shelf: Shelf, asked: Encoded) -> list[Sought]:
     """Search questions."""
     numbers = {passage.id: number for number, passage in enumerate(shelf.passages)}
+    by_id = {passage.id: passage for passage in shelf.passages}
+
+    def places(row: dict[str, Any]) -> frozenset[tuple[int, int]]:
+        found = right_rules(row, by_id)
+        return frozenset((numbers[id], by_id[id].text.splitlines().index(line)) for id, line in found)
+
     return [
         Sought(
             question,
-            asked.kinds[row],
-            find(shelf, question.text, asked.alone[row]),
-            find(shelf, question.full_text, asked.full[row]) if question.context else None,
-            find(shelf, asked.strange_texts[row], asked.strange[row]),
+            asked.rows[n]["kind"],
+            find(shelf, question.text, asked.alone[n]),
+            find(shelf, question.full_text, asked.full[n]) if question.context else None,
+            find(shelf, asked.strange_texts[n], asked.strange[n]),
             frozenset(numbers[id] for id in question.passages if id in numbers),
+            places(asked.rows[n]),
+            (asked.alone[n], asked.full[n]),
         )
-        for row, question in enumerate(asked.questions)
+        for n, question in enumerate(asked.questions)
     ]
 
 
-def fit(sought: Sequence[Sought], language: Language) -> Calibration:
-    """All three models of one language."""
+def fit(sought: Sequence[Sought], shelf: Shelf, reader: Reranker) -> Calibration:
+    """All models of one language."""
+    language = shelf.language
     full = [(s.joined or s.alone, s.gold) for s in sought]
     rank = _fit_rank([(candidates, gold) for candidates, gold in full if gold])
     answers = _fit_answers(full, rank)
-    half = Calibration(rank, answers, answers)
-    return Calibration(rank, answers, _fit_follows(sought, language, half))
+    none = logistic(np.zeros((2, 1)), np.array([True, True]))
+    half = Calibration(rank, answers, answers, none, none)
+    half = replace(half, follows=_fit_follows(sought, language, half))
+    return _fit_rules(sought, shelf, reader, half)
+
+
+def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: Calibration) -> Calibration:
+    """How probably a rule answers, and whether any does."""
+    read, kept = [], []
+    for s in sought:
+        total, rules = read_sought(s, shelf, reader, half)
+        if rules is not None:
+            read.append((float(total.max()), rules))
+            kept.append(s)
+    right = [[place in s.right for place in _places(rules)] for s, (_, rules) in zip(kept, read, strict=True)]
+    by_rule = logistic(np.concatenate([rules.features for _, rules in read]), np.concatenate(right))
+    best = [by_rule.logits(rules.features).max() for _, rules in read]
+    features = np.array([[b, calibration.logit(p)] for b, (p, _) in zip(best, read, strict=True)])
+    return replace(half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept])))
+
+
+def read_sought(s: Sought, shelf: Shelf, reader: Reranker, fitted: Calibration) -> tuple[np.ndarray, Rules | None]:
+    """What `HybridRetriever.search` finds: each passage's probability, and the rules read.  # (P,)"""
+    size = len(shelf.passages)
+    alone, joined = (spread(c, fitted, size) if c else None for c in (s.alone, s.joined))
+    total = score(s, fitted, shelf.language, size)
+    with_context = joined is not None and alone is not None and joined.max() > alone.max()
+    text, vector = (s.question.full_text, s.vectors[1]) if with_context else (s.question.text, s.vectors[0])
+    return total, read_rules(shelf, reader, text, vector, total)
+
+
+def _places(rules: Rules) -> list[tuple[int, int]]:
+    return list(zip(rules.passages.tolist(), rules.places.tolist(), strict=True))
 
 
 def _fit_rank(rows: Sequence[tuple[Candidates, frozenset[int]]], steps: int = 300) -> Weights:
@@ -154,46 +200,54 @@ def _weights(mean: np.ndarray, scale: np.ndarray, weights: np.ndarray, bias: flo
     return Weights(*(tuple(float(f"{x:.6g}") for x in row) for row in (mean, scale, weights)), bias=bias)
 
 
-def measure(sought: Sequence[Sought], fitted: Calibration, language: Language, size: int) -> dict[str, float]:
-    """hit@1 and hit@3 by kind; how many are let through and kept out at the threshold that lets 95 % through."""
+def measure(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, fitted: Calibration) -> dict[str, float]:
+    """hit@1 and hit@3 by kind, the right rule first; what is let through and kept out at one half and at 95 %."""
     hits: dict[str, list[tuple[bool, bool]]] = {}
-    under: list[tuple[bool, bool]] = []
-    passed, kept_out = [], []
+    first, sure, passed, kept_out = [], [], [], []
     for s in sought:
-        total = score(s, fitted, language, size)
-        best = np.argsort(-total, kind="stable")[:3]
-        if s.gold:
-            hits.setdefault(s.kind, []).append((best[0] in s.gold, bool(s.gold & set(best.tolist()))))
-            passed.append(total.max())
-            if s.joined is None:
-                total = score(replace(s, joined=s.strange), fitted, language, size)
-                best = np.argsort(-total, kind="stable")[:3]
-                under.append((best[0] in s.gold, bool(s.gold & set(best.tolist()))))
-        else:
-            kept_out.append(total.max())
+        total, rules = read_sought(s, shelf, reader, fitted)
+        if rules is None:
+            continue
+        chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), fitted)
+        if not s.gold:
+            kept_out.append(any_answers)
+            continue
+        passed.append(any_answers)
+        order = np.argsort(-chances, kind="stable")
+        best = list(dict.fromkeys(rules.passages[order].tolist()))[:3]
+        hits.setdefault(s.kind, []).append((best[0] in s.gold, bool(s.gold & set(best))))
+        first.append(_places(rules)[order[0]] in s.right)
+        sure.append(chances.max() >= 0.5)
     found = {"questions": float(len(sought))}
     every = [hit for rows in hits.values() for hit in rows]
-    for kind, rows in {"all": every, **hits, "under another question": under}.items():
+    for kind, rows in {"all": every, **hits}.items():
         found[f"{kind} hit@1"], found[f"{kind} hit@3"] = np.mean(rows, axis=0).tolist()
+    found["right rule first"] = float(np.mean(first))
+    found["best rule at 0.5 or more"] = float(np.mean(sure))
+    found["right rule first, of those"] = float(np.mean(np.array(first)[np.array(sure)]))
     if passed and kept_out:
-        threshold = float(np.quantile(passed, 0.05))
-        found["threshold for 95 % answerable"] = threshold
-        found["unanswerable rejected there"] = float(np.mean(np.array(kept_out) < threshold))
-        found["area under ROC"] = float(np.mean(np.array(passed)[:, None] > np.array(kept_out)[None]))
+        yes, no = np.array(passed), np.array(kept_out)
+        found["answerable kept at 0.5"] = float(np.mean(yes >= 0.5))
+        found["unanswerable rejected at 0.5"] = float(np.mean(no < 0.5))
+        found["threshold for 95 % answerable"] = float(np.quantile(yes, 0.05))
+        found["unanswerable rejected there"] = float(np.mean(no < np.quantile(yes, 0.05)))
+        found["area under ROC"] = float(np.mean(yes[:, None] > no[None]))
     return found
 
 
+def spread(candidates: Candidates, fitted: Calibration, size: int) -> np.ndarray:
+    """Probabilities of all passages.  # (size,)"""
+    total = np.zeros(size)
+    total[candidates.numbers] = calibration.probabilities(candidates, fitted)
+    return total
+
+
 def score(s: Sought, fitted: Calibration, language: Language, size: int) -> np.ndarray:
-    """What `HybridRetriever.search` would score.  # (size,)"""
-
-    def spread(candidates: Candidates) -> np.ndarray:
-        total = np.zeros(size)
-        total[candidates.numbers] = calibration.probabilities(candidates, fitted)
-        return total
-
+    """Each passage's probability before its rules are read.  # (size,)"""
+    alone = spread(s.alone, fitted, size)
     if s.joined is None:
-        return spread(s.alone)
-    return blend(s.question.text, language, fitted, spread(s.alone), spread(s.joined))
+        return alone
+    return blend(s.question.text, language, fitted, alone, spread(s.joined, fitted, size))
 
 
 def encode_views(passages: Sequence[Passage], encoder: Encodes) -> np.ndarray:

@@ -213,7 +213,7 @@ def examples(
             language = part[0].language
             if shake and not part[0].history:
                 passages, questions = shaken(rng, passages, questions)
-            item = scribe.write(shop_of(config, language), passages, questions, language)
+            item = scribe.write(shop_of(config, language), passages, questions, language, seed)
             if len(item) > config.longest:
                 skipped += len(part)
                 continue

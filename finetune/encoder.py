@@ -1,8 +1,8 @@
-"""Train the part of retrieval that is our own, from a shop's documents and questions: encoders and calibration.
+"""Train the part of retrieval that is our own, from a shop's documents and questions.
 
-Each language is trained twice: without a fifth of the questions, to calibrate on them what is found for questions
-that nothing has learnt from; then with all of them, to be served. Knows the command line and the order of things;
-the models are in `encoder_zh` and `encoder_en`, the fitting in `calibration`.
+For each language, in this order: the encoder and the reranker, on the training rows; then the calibration, on rows that
+neither has learnt from (`valid`). Knows the command line and the order of things; the models are in `encoder_zh`,
+`encoder_en` and `reranker`, the fitting in `calibration`.
 
 Run `python -m finetune encoder`.
 """
@@ -11,34 +11,38 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bot.models import minilm_path
-from bot.retrieval import calibration
+from bot.retrieval import calibration, reranker
 from bot.retrieval.dense import Encoder
 from bot.retrieval.documents import load_documents
 from bot.retrieval.hybrid import MODELS
+from bot.retrieval.reranker import Reranker
 from bot.types import LANGUAGES, Language, Passage
 from finetune import calibration as fitting
-from finetune.encoder_data import ShopTexts, kept_for_calibration, read_rows, shop_texts
+from finetune.encoder_data import ShopTexts, read_rows, shop_texts
 
 ROOT = Path(__file__).parents[1]
-
-Trainer = Callable[[ShopTexts, Path], Encoder]
-"""Trains on a shop's texts, writes the model to a folder, and loads it."""
+PARTS = ("encoder", "reranker", "calibration")
+STEPS = {"encoder": {"zh": 100, "en": 225}, "reranker": {"zh": 2000, "en": 1500}}
+SHARES = {"shop": 4.0, "invented": {"zh": 2.0, "en": 1.0}, "public": 2.0}
+"""Of the reranker's steps."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `finetune encoder`."""
-    parser.add_argument("--language", choices=LANGUAGES, help="train this language only")
-    parser.add_argument("--knowledge", type=Path, default=ROOT / "knowledge", help="folder of the documents")
-    parser.add_argument("--questions", type=Path, default=ROOT / "finetune/data", help="folder of train, valid, test")
-    parser.add_argument("--steps", type=int, help="updates a training; 100 for Chinese, 225 for English if not given")
-    parser.add_argument("--out", type=Path, default=MODELS, help="folder to write to")
-    parser.add_argument("--seed", type=int, default=1)
+    add = parser.add_argument
+    add("--language", choices=LANGUAGES, help="train this language only")
+    add("--from", dest="first", choices=PARTS, default="encoder", help="begin here, with what is there of the rest")
+    add("--knowledge", type=Path, default=ROOT / "knowledge", help="folder of the documents")
+    add("--questions", type=Path, default=ROOT / "finetune/data", help="folder of train, valid, test")
+    add("--text", type=Path, help="folder of public texts, laid out as finetune/corpus.py says, for the reranker")
+    add("--steps", type=int, help=f"updates of each training; {STEPS} if not given")
+    add("--out", type=Path, default=MODELS, help="folder to write to")
+    add("--seed", type=int, default=1)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,64 +51,83 @@ def run(args: argparse.Namespace) -> int:
     for language in [args.language] if args.language else LANGUAGES:
         own = [passage for passage in passages if passage.language == language]
         train, valid, test = (read_rows(args.questions / f"{n}.jsonl", language) for n in ("train", "valid", "test"))
-        learnt_from = [row for row in train if not kept_for_calibration(row)]
-        aside = [row for row in train if kept_for_calibration(row)]
-        trainer = _trainer(language, shop_texts(own, train), args)
-
-        with tempfile.TemporaryDirectory() as folder:
-            half = trainer(shop_texts(own, learnt_from), Path(folder))
-            sought = _seek(language, own, half, learnt_from, [*aside, *valid])
-        fitted = fitting.fit(sought, language)
-
         folder = args.out / f"encoder-{language}"
-        whole = trainer(shop_texts(own, train), folder)
-        scores = {
-            "set aside and valid": fitting.measure(sought, fitted, language, len(own)),
-            "test": fitting.measure(_seek(language, own, whole, train, test), fitted, language, len(own)),
-        }
+        if args.first == "encoder":
+            encoder = train_encoder(language, shop_texts(own, train), folder, args)
+        else:
+            encoder = load_encoder(language, folder)
+        if args.first != "calibration":
+            train_reranker(language, own, train, encoder, folder / reranker.FILE, args)
+        reader = reranker.load(folder / reranker.FILE, encoder)
+        fitted, scores = _calibrate(language, own, encoder, reader, train, valid, test)
         (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
         calibration.update_calibration(args.out / "retrieval.json", language, fitted)
         print(f"{folder}: {json.dumps(scores, indent=1)}")
     return 0
 
 
-def _seek(
+def train_reranker(
+    language: Language,
+    passages: Sequence[Passage],
+    rows: Sequence[dict[str, Any]],
+    encoder: Encoder,
+    path: Path,
+    args: argparse.Namespace,
+) -> None:
+    """Train a language's reranker and write it."""
+    from finetune import reranker as training
+    from finetune import reranker_data as data
+
+    groups = [
+        (SHARES["shop"], data.shop_groups(rows, passages, encoder.encode)),
+        (SHARES["invented"][language], data.invented_groups(language, args.seed)),
+    ]
+    if args.text and language == "en":
+        groups.append((SHARES["public"], data.public_groups(args.text, args.seed)))
+    vectors = training.token_vectors(encoder, [g for _, found in groups for g in found], f"tokens {language}")
+    steps = args.steps or STEPS["reranker"][language]
+    network = training.train(groups, vectors, steps=steps, seed=args.seed, label=f"reranker {language}")
+    reranker.save(network, path)
+
+
+def _calibrate(
     language: Language,
     passages: Sequence[Passage],
     encoder: Encoder,
-    known: Sequence[dict[str, Any]],
-    asked: Sequence[dict[str, Any]],
-) -> list[fitting.Sought]:
-    """Search questions in a shelf that knows others."""
+    reader: Reranker,
+    train: Sequence[dict[str, Any]],
+    valid: Sequence[dict[str, Any]],
+    test: Sequence[dict[str, Any]],
+) -> tuple[calibration.Calibration, dict[str, dict[str, float]]]:
+    """Fit on valid, in a shelf that knows the training questions; measure there and on test."""
     views = fitting.encode_views(passages, encoder)
-    shelf = fitting.shelf_of(language, passages, views, fitting.encode(known, encoder, with_strange=False))
-    return fitting.seek(shelf, fitting.encode(asked, encoder, with_strange=True))
+    shelf = fitting.shelf_of(language, passages, views, fitting.encode(train, encoder, with_strange=False))
+    sought, tested = (fitting.seek(shelf, fitting.encode(rows, encoder, with_strange=True)) for rows in (valid, test))
+    fitted = fitting.fit(sought, shelf, reader)
+    return fitted, {
+        name: fitting.measure(rows, shelf, reader, fitted) for name, rows in (("valid", sought), ("test", tested))
+    }
 
 
-def _trainer(language: Language, shop: ShopTexts, args: argparse.Namespace) -> Trainer:
-    """What trains a language's encoder; what all its trainings share is prepared once."""
+def train_encoder(language: Language, shop: ShopTexts, folder: Path, args: argparse.Namespace) -> Encoder:
+    """Train a language's encoder, write it to a folder, and load it."""
     texts = list(dict.fromkeys([*shop.questions, *(view for views in shop.views for view in views)]))
+    steps = args.steps or STEPS["encoder"][language]
     match language:
         case "zh":
             from finetune import encoder_zh
 
             start = encoder_zh.start(texts)
-
-            def train_zh(shop: ShopTexts, folder: Path) -> Encoder:
-                table = encoder_zh.train(start, shop, steps=args.steps or 100, seed=args.seed)
-                encoder_zh.save(start.tokenizer, table, folder)
-                return Encoder(folder)
-
-            return train_zh
+            encoder_zh.save(start.tokenizer, encoder_zh.train(start, shop, steps=steps, seed=args.seed), folder)
         case "en":
             from finetune import encoder_en
 
-            minilm = Encoder(minilm_path())
-            vectors = dict(zip(texts, minilm.encode(texts, progress="MiniLM"), strict=True))
+            vectors = Encoder(minilm_path()).encode(texts, progress="MiniLM")
+            by_text = dict(zip(texts, vectors, strict=True))
+            encoder_en.write(encoder_en.train(shop, by_text, steps=steps, seed=args.seed), folder)
+    return load_encoder(language, folder)
 
-            def train_en(shop: ShopTexts, folder: Path) -> Encoder:
-                half = encoder_en.train(shop, vectors, steps=args.steps or 225, seed=args.seed)
-                encoder_en.write(half, folder)
-                return Encoder(minilm_path(), words=folder)
 
-            return train_en
+def load_encoder(language: Language, folder: Path) -> Encoder:
+    """A language's encoder as it was written to a folder."""
+    return Encoder(minilm_path(), words=folder) if language == "en" else Encoder(folder)

@@ -6,7 +6,6 @@ and made FAQ retrieval in another domain no better (hit@1 0.77 with and 0.79 wit
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -35,11 +34,6 @@ def read_rows(path: Path, language: Language) -> list[dict[str, Any]]:
     """Rows of a language from finetune/data."""
     rows = map(json.loads, filter(str.strip, path.read_text("utf-8").splitlines()))
     return [row for row in rows if row["language"] == language]
-
-
-def kept_for_calibration(row: dict[str, Any], share: float = 0.2) -> bool:
-    """Whether an encoder must not learn from a row, so that retrieval can be calibrated on it."""
-    return int(hashlib.sha256(row["text"].encode()).hexdigest()[:8], 16) < share * 2**32
 
 
 def shop_texts(passages: Sequence[Passage], rows: Sequence[dict[str, Any]]) -> ShopTexts:

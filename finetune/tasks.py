@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot import prompt
+from bot import evidence, prompt
 from bot.types import Language, Message, Passage
 from finetune.tokenizer import END, TEXT
 
@@ -47,13 +47,26 @@ class Scribe:
     end: str = END
     """Text of the token that ends a turn."""
 
-    def write(self, shop: str, passages: Sequence[Passage], questions: Sequence[Question], language: Language) -> Item:
-        """Render every question as it would be served, and fold what their prompts share."""
+    def write(
+        self,
+        shop: str,
+        passages: Sequence[Passage],
+        questions: Sequence[Question],
+        language: Language,
+        seed: str = "",
+    ) -> Item:
+        """Render every question as it would be served, and fold what their prompts share.
+
+        Args:
+            seed: decides, with the question, in which order the search seems to have brought the nearest rules.
+        """
         rendered = []
         for question in questions:
+            rng = random.Random(f"{seed} {question.text}")
             messages = prompt.build(
-                self.templates[language], shop=shop, history=question.history, text=question.text, passages=passages
-            )
+                self.templates[language], shop=shop, history=question.history, text=question.text, passages=passages,
+                nearest=nearest(rng, question, passages),
+            )  # fmt: skip
             ids, labels = prompt.example(self.tokenizer, messages, question.answer, self.end)
             rendered.append((ids, sum(label == -100 for label in labels)))
         shared = min(begin for _, begin in rendered) - 1
@@ -65,6 +78,33 @@ class Scribe:
     def abstain(self, language: Language) -> str:
         """What the bot says when no passage answers."""
         return self.templates[language].say("abstain")
+
+
+def nearest(rng: random.Random, question: Question, passages: Sequence[Passage]) -> list[tuple[int, str]]:
+    """What the search would call the nearest rules: mostly the answer's first, then such as share words with the question.
+
+    In one of six it is wrong about the first, and in one of fifty it rated nothing: a model must not only repeat.
+    """
+    lines = [(n, line) for n, p in enumerate(passages, 1) for line in p.text.splitlines() if line.strip()]
+    own = []
+    for sentence, n in _CITED.findall(question.answer):
+        there = [(number, line) for number, line in lines if number == int(n)]
+        own += [max(there, key=lambda rule: (sentence.strip() in rule[1], evidence.overlap(sentence, rule[1])))]
+    own = list(dict.fromkeys(own))
+    rest = [
+        (evidence.overlap(question.text, line) + rng.random(), n, line) for n, line in lines if (n, line) not in own
+    ]
+    others = [(n, line) for _, n, line in sorted(rest, reverse=True)[: prompt.NEAREST]]
+    if rng.random() < 0.02:
+        return []
+    if rng.random() < 1 / 6:
+        found = [*own, *others][: prompt.NEAREST]
+        rng.shuffle(found)
+        return found
+    return [*own, *others][: prompt.NEAREST]
+
+
+_CITED = re.compile(r"(.+?)\s*\[(\d+)\]", re.DOTALL)
 
 
 def cited(sentence: str, n: int, language: Language) -> str:

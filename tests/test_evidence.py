@@ -8,7 +8,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.claims import claims, holds
-from bot.evidence import Sentences, check, cite, is_relevant, nearest_rules, overlap, says_something, sentences, words
+from bot.evidence import (
+    Sentences,
+    check,
+    cite,
+    is_relevant,
+    nearest,
+    nearest_rules,
+    overlap,
+    says_something,
+    sentences,
+    words,
+)
 from bot.types import Hit, Passage
 from tests.parts import RETURNS, SHIPPING, SHIPPING_ZH
 
@@ -319,17 +330,25 @@ def test_a_rule_passes_as_it_stands_and_with_no_other_number(rule, passages):
             assert check(changed, passages) is None, changed
 
 
-def test_a_rule_that_the_question_is_not_about_is_not_relevant():
+def test_a_rule_that_hardly_answers_is_not_relevant():
     passage = Passage("p", "d", "Shipping", "Costs", "- Standard costs $5.95.\n- Express costs $14.95.", "en")
     hits = [Hit(passage, 0.9, (0.8, 0.3))]
     standard, express = (cite(1, passage, line) for line in passage.text.splitlines())
-    assert is_relevant(standard, hits)
-    assert not is_relevant(express, hits)
-    assert is_relevant(cite(1, passage, passage.text), hits)
-    assert is_relevant(express, [Hit(passage, 0.9)])
+    assert is_relevant(standard, hits, 0.5)
+    assert not is_relevant(express, hits, 0.5)
+    assert is_relevant(express, hits, 0.3)
+    assert not is_relevant(cite(1, passage, passage.text), hits, 0.5), "both rules must answer"
+    assert is_relevant(express, [Hit(passage, 0.9)], 0.5), "unrated"
 
 
-def test_the_nearest_rules_keep_the_passages_order():
+def test_the_nearest_rules_of_all_hits_come_likeliest_first():
+    one = Passage("p", "d", "T", "H", "- one\n- two", "en")
+    two = Passage("q", "d", "T", "H", "- three", "en")
+    assert nearest([Hit(one, 0.9, (0.2, 0.8)), Hit(two, 0.5, (0.4,))], 2) == [(1, "- two"), (2, "- three")]
+    assert nearest([Hit(one, 0.9)], 3) == []
+
+
+def test_the_nearest_rules_of_a_passage_keep_its_order():
     passage = Passage("p", "d", "T", "H", "- one\n- two\n- three", "en")
     assert nearest_rules(Hit(passage, 0.9, (0.5, 0.1, 0.7)), 2) == "- one\n- three"
     assert nearest_rules(Hit(passage, 0.9), 2) == ""

@@ -23,7 +23,7 @@ HOMES = {
     "fastapi": "bot.server bot.chat bot.desk bot.desk_socket bot.sockets bot.demo",
     "starlette": "",
     "uvicorn": "bot.__main__",
-    "torch": "bot.engine.local bot.sentiment bot.retrieval.dense finetune",
+    "torch": "bot.engine.local bot.sentiment bot.retrieval.dense bot.retrieval.reranker finetune",
     "transformers": "bot.engine.local bot.sentiment bot.retrieval.dense finetune",
     "peft": "bot.engine.local bot.sentiment bot.retrieval.dense finetune",
     "sentence_transformers": "bot.retrieval.dense finetune",
@@ -44,6 +44,7 @@ SEARCH = {
     "retrieval.questions",
     "retrieval.shelf",
     "retrieval.dense",
+    "retrieval.reranker",
 }
 FINETUNE_ALSO = {
     "finetune.evaluate": STORY,
@@ -53,6 +54,8 @@ FINETUNE_ALSO = {
     "finetune.encoder_data": SEARCH,
     "finetune.encoder_en": SEARCH,
     "finetune.encoder_zh": SEARCH,
+    "finetune.reranker": SEARCH,
+    "finetune.reranker_data": SEARCH,
 }
 """What is measured through the story, and what is fitted to the search that is served."""
 

@@ -17,9 +17,9 @@ HISTORY = [Message("user", "Hello"), Message("assistant", "Hello! [1] Ask me abo
 BUILT_IN = ROOT / "bot/models/base"
 
 
-def build(language="en", text="And express?", history=HISTORY, passages=(SHIPPING, RETURNS)):
+def build(language="en", text="And express?", history=HISTORY, passages=(SHIPPING, RETURNS), nearest=()):
     shop = {"en": "Fernhill", "zh": "蕨岭"}[language]
-    return prompt.build(TEMPLATES[language], shop=shop, history=history, text=text, passages=passages)
+    return prompt.build(TEMPLATES[language], shop=shop, history=history, text=text, passages=passages, nearest=nearest)
 
 
 def test_the_english_prompt_word_for_word():
@@ -54,6 +54,32 @@ def test_the_chinese_prompt_word_for_word():
             "问题：多久发货？",
         ),
     ]
+
+
+@pytest.mark.parametrize(("language", "head", "ask"), [
+    ("en", "Nearest to the question:", "Question: ?"), ("zh", "与问题最接近：", "问题：?"),
+])  # fmt: skip
+def test_the_nearest_rules_stand_between_passages_and_question(language, head, ask):
+    nearest = [(2, "- B."), (1, "- A."), (1, "C."), (1, "- D.")]
+    lines = build(language, text="?", nearest=nearest)[-1].content.splitlines()
+    assert lines[-5:] == [head, "[2] B.", "[1] A.", "[1] C.", ask]
+
+
+def test_the_nearest_rules_go_with_their_passage_when_it_does_not_fit():
+    def count(messages):
+        return sum(len(message.content) for message in messages)
+
+    def fit(budget):
+        return prompt.fit(
+            TEMPLATES["en"], shop="Fernhill", history=[], text="?", passages=(SHIPPING, RETURNS),
+            nearest=[(2, "- Items can be returned."), (1, "- Express.")], count=count, budget=budget,
+        )  # fmt: skip
+
+    messages, passages = fit(10_000)
+    assert len(passages) == 2 and "[2] Items can be returned." in messages[-1].content
+    messages, passages = fit(count(messages) - 1)
+    assert passages == [SHIPPING]
+    assert "Items can be returned" not in messages[-1].content and "[1] Express." in messages[-1].content
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "(no passage found)"), ("zh", "（没有找到资料）")])
@@ -153,9 +179,9 @@ def test_an_unknown_variable_is_refused_and_the_known_ones_are_named(folder):
         prompt.load_templates(folder)
 
 
-@pytest.mark.parametrize(("name", "needed"), [("user.md", "text"), ("user.md", "passages")])
+@pytest.mark.parametrize(("name", "needed"), [("user.md", "text"), ("user.md", "passages"), ("user.md", "nearest")])
 def test_a_template_without_what_it_must_show_is_refused(folder, name, needed):
-    (folder / "en" / name).write_text("$passages $text".replace(f"${needed}", "nothing"))
+    (folder / "en" / name).write_text("$passages $nearest $text".replace(f"${needed}", "nothing"))
     with pytest.raises(TemplateError, match=rf"en/{name} lacks `\${needed}`"):
         prompt.load_templates(folder)
 

@@ -1,7 +1,8 @@
-"""Calibration: from the features of a query's passages to the probability that each of them answers it.
+"""Calibration: from the features of a query's passages and rules to the probability that each of them answers it.
 
-Three small linear models, fitted by `python -m finetune encoder` and kept in `bot/models/retrieval.json`:
-one ranks passages, one tells whether the best one answers at all, one tells a follow-up from a question of its own.
+Five small linear models, fitted by `python -m finetune encoder` and kept in `bot/models/retrieval.json`: one ranks
+passages, one tells whether the best one answers at all, one tells a follow-up from a question of its own; then, of the
+passages found, one rates each rule by what the reranker read, and one tells whether any rule answers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,13 @@ from bot.types import LANGUAGES, Language
 FOLLOW_FEATURES = ("opens", "points", "terms", "alone", "gain")
 """The text opens like a follow-up, points at something said before, how many content terms it has, how probably its
 best passage answers it alone, and how much more probably together with the message before it."""
+
+RULE_FEATURES = ("match", "lead", "passage", "similarity")
+"""The reranker's log-odds of a rule, how far they lie ahead of the best other rule's, the log-odds of its passage, and
+the rule's similarity to the query."""
+
+FOUND_FEATURES = ("rule", "passage")
+"""Log-odds of the best rule and of the best passage."""
 
 _OPENS = {
     "en": re.compile(
@@ -57,6 +66,17 @@ class Calibration:
     rank: Weights
     answers: Weights
     follows: Weights
+    rules: Weights
+    found: Weights
+
+
+FEATURES = {
+    "rank": RANK_FEATURES,
+    "answers": QUERY_FEATURES,
+    "follows": FOLLOW_FEATURES,
+    "rules": RULE_FEATURES,
+    "found": FOUND_FEATURES,
+}
 
 
 def load_calibration(path: Path) -> dict[Language, Calibration]:
@@ -68,8 +88,7 @@ def load_calibration(path: Path) -> dict[Language, Calibration]:
     again = "run `python -m finetune encoder`"
     try:
         content = json.loads(path.read_text("utf-8"))
-        fitted_for = [content["rank_features"], content["query_features"], content["follow_features"]]
-        if fitted_for != [list(RANK_FEATURES), list(QUERY_FEATURES), list(FOLLOW_FEATURES)]:
+        if content["features"] != {name: list(features) for name, features in FEATURES.items()}:
             raise ModelError(f"{path} was fitted for other features; {again}.")
         return {
             language: Calibration(
@@ -87,9 +106,7 @@ def load_calibration(path: Path) -> dict[Language, Calibration]:
 def save_calibration(path: Path, calibrations: dict[Language, Calibration]) -> None:
     """Write the file that `load_calibration` reads."""
     content = {
-        "rank_features": RANK_FEATURES,
-        "query_features": QUERY_FEATURES,
-        "follow_features": FOLLOW_FEATURES,
+        "features": FEATURES,
         "languages": {language: asdict(calibration) for language, calibration in calibrations.items()},
     }
     path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
@@ -137,6 +154,31 @@ def probabilities(candidates: Candidates, calibration: Calibration) -> np.ndarra
     return best * np.exp(ranks - ranks.max())
 
 
+def rule_features(match: np.ndarray, passage: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """RULE_FEATURES of rules that were found together.  # (N, len(RULE_FEATURES))
+
+    Args:
+        match: The reranker's log-odds.  # (N,)
+        passage: Probability of each one's passage.  # (N,)
+        similarity: To the query.  # (N,)
+    """
+    best = np.sort(match)[-2:]
+    others = np.where(match == best[-1], best[0], best[-1]) if len(match) > 1 else match
+    return np.stack([match, match - others, logit(passage), similarity], axis=1)
+
+
+def rule_probabilities(features: np.ndarray, passage: float, calibration: Calibration) -> tuple[np.ndarray, float]:
+    """The probability of each rule, and that any answers.  # (N,)
+
+    Args:
+        features: RULE_FEATURES.  # (N, len(RULE_FEATURES))
+        passage: Probability of the best passage.
+    """
+    rules = calibration.rules.logits(features)
+    found = calibration.found.logits(np.array([[rules.max(), logit(passage)]]))[0]
+    return sigmoid(rules), float(sigmoid(found))
+
+
 def follow_features(text: str, language: Language, alone: float, joined: float) -> np.ndarray:
     """FOLLOW_FEATURES of a message.  # (len(FOLLOW_FEATURES),)
 
@@ -155,6 +197,12 @@ def follow_features(text: str, language: Language, alone: float, joined: float) 
     )
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: Any) -> Any:
     """The logistic function."""
     return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+
+
+def logit(p: Any) -> Any:
+    """Log-odds of a probability, within ±7."""
+    kept = np.clip(p, 1e-3, 1 - 1e-3)
+    return np.log(kept / (1 - kept))

@@ -13,6 +13,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tqdm import tqdm
@@ -20,6 +21,8 @@ from tqdm import tqdm
 from bot.errors import ModelError
 
 BATCH = 64
+STATIC_LENGTH = 4.0
+"""Length of a static word's vector where tokens are read one by one: about that of a contextual one's part."""
 
 
 class Encoder:
@@ -56,6 +59,27 @@ class Encoder:
             rows = by_length[start : start + BATCH]
             found[rows] = self._encode([_well_formed(texts[row]) for row in rows])
         return found
+
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """A vector for each token of each text, one at least; of the first model alone.  # (T, D) each, float32"""
+        found: list[np.ndarray] = []
+        for start in range(0, len(texts), BATCH):
+            found += self._tokens([_well_formed(text) for text in texts[start : start + BATCH]])
+        return found
+
+    def _tokens(self, texts: list[str]) -> list[np.ndarray]:
+        first = self._model[0]
+        if isinstance(table := getattr(first, "embedding", None), torch.nn.EmbeddingBag):  # words without neighbours
+            with self._lock:
+                ids = [encoding.ids for encoding in first.tokenizer.encode_batch(texts, add_special_tokens=False)]
+            rows = table.weight.detach().numpy()
+            return [unit(rows[row or [0]]) * STATIC_LENGTH for row in ids]
+        with self._lock:
+            vectors = self._model.encode(
+                texts, batch_size=BATCH, output_value="token_embeddings", show_progress_bar=False
+            )
+        # Without the marks of beginning and end.
+        return [np.asarray(v.float())[1:-1] if len(v) > 2 else np.asarray(v.float()) for v in vectors]
 
     @property
     def dimension(self) -> int:

@@ -1,4 +1,4 @@
-"""The retriever: finds the passages that answer a query, by vectors and keywords, with calibrated scores.
+"""The retriever: finds the passages that answer a query, by vectors and keywords, and rates their rules.
 
 Builds its index from the documents and the known questions, and keeps the vectors in a folder until either changes.
 Run `python -m bot search "how long does delivery take"`.
@@ -12,6 +12,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -20,10 +21,11 @@ import numpy as np
 
 from bot.errors import ModelError
 from bot.models import minilm_path
-from bot.retrieval import calibration, dense
+from bot.retrieval import calibration, dense, reranker
 from bot.retrieval.calibration import Calibration
 from bot.retrieval.documents import load_documents
 from bot.retrieval.questions import Question, join, read_questions
+from bot.retrieval.reranker import Reranker, rule_text
 from bot.retrieval.shelf import Shelf, build_shelf, find, rule_similarities, views_of
 from bot.types import LANGUAGES, Hit, Language, Passage
 
@@ -34,6 +36,12 @@ LAYOUT = 1
 log = logging.getLogger(__name__)
 
 
+READ_PASSAGES = 8
+"""Best passages whose rules may be reranked."""
+READ_RULES = 24
+"""Rules that are reranked: those nearest to the query."""
+
+
 class Encodes(Protocol):
     """What is needed of an encoder; `bot.retrieval.dense.Encoder` is the one that is served."""
 
@@ -42,6 +50,10 @@ class Encodes(Protocol):
 
     def encode(self, texts: Sequence[str], *, progress: str | None = None) -> np.ndarray:
         """Unit vectors, one a text.  # (N, D)"""
+        ...
+
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """A vector for each token of each text, one at least.  # (T, D) each"""
         ...
 
 
@@ -55,6 +67,20 @@ def built_in(language: Language) -> Encodes:
             return dense.Encoder(MODELS / "encoder-zh")
 
 
+def built_in_reranker(language: Language, encoder: Encodes) -> Reranker:
+    """The built-in reranker of a language. Raises ModelError."""
+    return reranker.load(MODELS / f"encoder-{language}" / reranker.FILE, encoder)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Rules that were read for a query, and what is known of each."""
+
+    passages: np.ndarray  # (N,), the number of each one's passage
+    places: np.ndarray  # (N,), its line there
+    features: np.ndarray  # (N, len(RULE_FEATURES))
+
+
 class HybridRetriever:
     """Implements `bot.protocols.Retriever`; immutable, may be called from any thread."""
 
@@ -62,14 +88,16 @@ class HybridRetriever:
         self,
         shelves: Mapping[Language, Shelf],
         encoders: Mapping[Language, Encodes],
+        rerankers: Mapping[Language, Reranker],
         calibrations: Mapping[Language, Calibration],
         generation: str,
     ) -> None:
         self._shelves = shelves
         self._encoders = encoders
+        self._rerankers = rerankers
         self._calibrations = calibrations
         self.generation = generation
-        """Id of documents, known questions, encoders and calibration; sixteen hex digits."""
+        """Id of documents, known questions, encoders, rerankers and calibration; sixteen hex digits."""
 
     def search(self, query: str, *, language: Language, top_k: int, context: Sequence[str] = ()) -> list[Hit]:
         """Best first; none if the language has no documents or the query no text.
@@ -85,9 +113,42 @@ class HybridRetriever:
         vectors = self._encoders[language].encode(texts)
         found = [scores(shelf, weights, text, vector) for text, vector in zip(texts, vectors, strict=True)]
         total = blend(query, language, weights, *found) if context else found[0]
-        best = [n for n in np.argsort(-total, kind="stable")[:top_k] if total[n] > 0]
-        meant = vectors[max(range(len(found)), key=lambda i: found[i].max())]  # alone, or with what came before
-        return [Hit(shelf.passages[n], float(total[n]), rule_similarities(shelf, n, meant)) for n in best]
+        meant = max(range(len(found)), key=lambda i: found[i].max())  # alone, or with what came before
+        rules = read_rules(shelf, self._rerankers[language], texts[meant], vectors[meant], total)
+        return rate(shelf, weights, total, rules)[:top_k] if rules else []
+
+
+def read_rules(shelf: Shelf, reader: Reranker, text: str, vector: np.ndarray, total: np.ndarray) -> Rules | None:
+    """Let the reranker read the nearest rules of the best passages; None if no passage was found.
+
+    Args:
+        total: Each passage's probability.  # (P,)
+    """
+    best = [int(n) for n in np.argsort(-total, kind="stable")[:READ_PASSAGES] if total[n] > 0]
+    near = [(s, n, place) for n in best for place, s in enumerate(rule_similarities(shelf, n, vector))]
+    near = sorted(near, key=lambda rule: -rule[0])[:READ_RULES]
+    if not near:
+        return None
+    lines = [rule_text(shelf.passages[n].heading, shelf.passages[n].text.splitlines()[place]) for _, n, place in near]
+    similarity, numbers, places = (np.array(column) for column in zip(*near, strict=True))
+    features = calibration.rule_features(reader.logits(text, lines), total[numbers], similarity)
+    return Rules(numbers, places, features)
+
+
+def rate(shelf: Shelf, weights: Calibration, total: np.ndarray, rules: Rules) -> list[Hit]:
+    """The passages of the rules that were read, best first: the best one's score is the chance that any rule answers.
+
+    Args:
+        total: Each passage's probability.  # (P,)
+    """
+    chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), weights)
+    hits = []
+    for n in dict.fromkeys(rules.passages[np.argsort(-chances, kind="stable")].tolist()):
+        own = rules.passages == n
+        lines = np.zeros(len(shelf.passages[n].text.splitlines()))
+        lines[rules.places[own]] = chances[own]
+        hits.append(Hit(shelf.passages[n], any_answers * float(lines.max() / chances.max()), tuple(lines.tolist())))
+    return hits
 
 
 def scores(shelf: Shelf, weights: Calibration, text: str, vector: np.ndarray) -> np.ndarray:
@@ -112,6 +173,7 @@ def build_or_load(
     *,
     progress: bool,
     encoder: Callable[[Language], Encodes] = built_in,
+    reader: Callable[[Language, Encodes], Reranker] = built_in_reranker,
     calibration_file: Path = MODELS / "retrieval.json",
 ) -> HybridRetriever:
     """The retriever over a folder's documents; vectors are computed only if something has changed.
@@ -121,16 +183,19 @@ def build_or_load(
         questions: Known questions as JSON Lines; None or a missing file means none.
         progress: Show a bar while building.
         encoder: Gives the encoder of a language.
+        reader: Gives the reranker over an encoder.
 
     Raises:
         DocumentError: a document or a known question cannot be read.
-        ModelError: an encoder or the calibration is missing.
+        ModelError: an encoder, a reranker or the calibration is missing.
     """
     passages = load_documents(documents_folder)
     asked = read_questions(questions, {passage.id for passage in passages})
     calibrations = calibration.load_calibration(calibration_file)
     encoders = {language: encoder(language) for language in LANGUAGES if any(p.language == language for p in passages)}
-    prints = [calibration_file.read_text("utf-8"), *(encoders[language].fingerprint for language in encoders)]
+    rerankers = {language: reader(language, found) for language, found in encoders.items()}
+    prints = [calibration_file.read_text("utf-8")]
+    prints += [part.fingerprint for parts in (encoders, rerankers) for part in parts.values()]
     generation = _generation(passages, asked, prints)
     vectors = _load(index_folder, generation, list(encoders))
     if vectors is None:
@@ -149,7 +214,7 @@ def build_or_load(
         )
         for language in encoders
     }
-    return HybridRetriever(shelves, encoders, calibrations, generation)
+    return HybridRetriever(shelves, encoders, rerankers, calibrations, generation)
 
 
 def _encode(

@@ -9,7 +9,7 @@ from bot.settings import ROOT
 from bot.types import Message
 from finetune.config import Config
 from finetune.data import Library, examples, read_rows, renumber, report, shaken, shown
-from finetune.tasks import Question, Scribe
+from finetune.tasks import Question, Scribe, nearest
 from tests.finetune.small import make_base, make_shop, write_rows
 
 
@@ -60,7 +60,12 @@ def test_every_prompt_is_the_one_that_is_served(shop):
             assert scribe.tokenizer.decode(ids[begin:]).endswith("<|im_end|>")
     passages, _ = shown(random.Random("0"), rows[:1], library, Config(gold_first=1.0))
     served = prompt.build(
-        scribe.templates["en"], shop="Fernhill", history=[], text=rows[0].text, passages=passages[:1]
+        scribe.templates["en"],
+        shop="Fernhill",
+        history=[],
+        text=rows[0].text,
+        passages=passages[:1],
+        nearest=nearest(random.Random(f"1 {rows[0].text}"), Question(rows[0].text, rows[0].answer), passages[:1]),
     )
     only = examples(rows[:1], library, scribe, Config(passages=1, gold_first=1.0), "1", fold=False).items[0]
     assert prompt.render(scribe.tokenizer, served) == [*only.prefix, *only.branches[0][0][: only.branches[0][1]]]

@@ -5,7 +5,7 @@ import pytest
 from bot import prompt
 from bot.settings import ROOT
 from bot.types import Message, Passage
-from finetune.tasks import Question, Scribe, blur, match_and_copy, sentences
+from finetune.tasks import Question, Scribe, blur, match_and_copy, nearest, sentences
 from tests.finetune.small import make_base
 
 TEXT = {
@@ -41,7 +41,12 @@ def test_a_folded_item_unfolds_to_what_is_served(scribe):
 
     for (ids, begin), question in zip(item.branches, asked, strict=True):
         messages = prompt.build(
-            scribe.templates["en"], shop="Shop", history=question.history, text=question.text, passages=passages
+            scribe.templates["en"],
+            shop="Shop",
+            history=question.history,
+            text=question.text,
+            passages=passages,
+            nearest=nearest(random.Random(f" {question.text}"), question, passages),
         )
         whole, labels = prompt.example(scribe.tokenizer, messages, question.answer, "<|im_end|>")
         assert [*item.prefix, *ids] == whole
@@ -64,3 +69,24 @@ def test_a_question_keeps_words_of_its_sentence():
     for _ in range(20):
         question = blur(rng, sentence, "en", lambda word: word).lower()
         assert any(word in question for word in ("filter", "costs", "nine", "dollars", "shop"))
+
+
+def test_the_nearest_rules_begin_mostly_with_those_of_the_answer():
+    passages = [
+        Passage(
+            "en/x/x#A", "x", "Help", "A", "- Delivery takes 3 days.\n- Delivery costs $5.\n- Gifts are wrapped.", "en"
+        ),
+        Passage("en/x/x#B", "x", "Help", "B", "- Returns take 9 days.\n- Returns are free.", "en"),
+    ]
+    question = Question("how long do delivery and returns take", "Delivery takes 3 days. [1] Returns take 9 days. [2]")
+    own = [(1, "- Delivery takes 3 days."), (2, "- Returns take 9 days.")]
+    drawn = [nearest(random.Random(seed), question, passages) for seed in range(300)]
+    assert 0.75 < sum(found[:2] == own for found in drawn) / 300 < 0.95
+    assert any(found == [] for found in drawn)
+    assert all(len(found) == 3 and set(own) < set(found) for found in drawn if found)
+
+
+def test_without_an_answer_the_nearest_rules_are_others():
+    passages = [Passage("en/x/x#A", "x", "Help", "A", "- Delivery takes 3 days.\n- Delivery costs $5.", "en")]
+    found = nearest(random.Random(1), Question("delivery?", "Sorry, I do not know."), passages)
+    assert sorted(found) == [(1, "- Delivery costs $5."), (1, "- Delivery takes 3 days.")]

@@ -51,12 +51,31 @@ class WordEncoder:
         self.encoded += texts
         return np.stack([self._vector(text) for text in texts]) if texts else np.zeros((0, 64), np.float32)
 
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.stack([self._vector(term) for term in terms(text, self.language) or [""]]) for text in texts]
+
     def _vector(self, text: str) -> np.ndarray:
         total = np.full(64, 1e-6, np.float32)
         for term in set(terms(text, self.language)):
             seed = int(hashlib.sha256(term.encode()).hexdigest()[:8], 16)
             total += np.random.default_rng(seed).normal(size=64).astype(np.float32)
         return total / np.linalg.norm(total)
+
+
+class WordReranker:
+    """Log-odds grow with the share of the query's terms that a rule holds."""
+
+    fingerprint = "words"
+
+    def __init__(self, language: Language) -> None:
+        self.language: Language = language
+        self.read: list[str] = []
+        """Every rule that was ever read."""
+
+    def logits(self, query: str, rules: Sequence[str]) -> np.ndarray:
+        self.read += rules
+        asked = set(terms(query, self.language)) or {""}
+        return np.array([8 * len(asked & set(terms(rule, self.language))) / len(asked) - 4 for rule in rules])
 
 
 def write_documents(folder: Path) -> Path:
@@ -89,4 +108,6 @@ CALIBRATION = Calibration(
     rank=weights(6, at0=4.0, at2=4.0, at3=1.0, at4=4.0),
     answers=weights(9, bias=-2.0, at0=3.0, at1=3.0, at2=3.0, at5=-4.0),
     follows=weights(5, bias=-2.0, at0=2.0, at1=2.0, at4=4.0),
+    rules=weights(4, at0=0.5, at2=1.0),
+    found=weights(2, at1=1.0),
 )

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bot.errors import DocumentError, ModelError
+from bot.retrieval import reranker
 from bot.retrieval.calibration import save_calibration
 from bot.retrieval.hybrid import HybridRetriever, build_or_load
 from bot.types import Language
-from tests.retrieval.shop import CALIBRATION, WordEncoder, write_documents, write_questions
+from tests.retrieval.shop import CALIBRATION, WordEncoder, WordReranker, write_documents, write_questions
 
 
 class Shop:
@@ -24,13 +26,17 @@ class Shop:
         self.calibration = folder / "calibration.json"
         save_calibration(self.calibration, {"en": CALIBRATION, "zh": CALIBRATION})
         self.encoders: dict[Language, WordEncoder] = {}
+        self.rerankers: dict[Language, WordReranker] = {}
 
     def open(self, *, questions: bool = True, name: str = "words") -> HybridRetriever:
         self.encoders = {"en": WordEncoder("en", name), "zh": WordEncoder("zh", name)}
         return build_or_load(
             self.documents, self.index, self.questions if questions else None, progress=False,
-            encoder=self.encoders.__getitem__, calibration_file=self.calibration,
+            encoder=self.encoders.__getitem__, reader=self._reader, calibration_file=self.calibration,
         )  # fmt: skip
+
+    def _reader(self, language: Language, encoder: object) -> WordReranker:
+        return self.rerankers.setdefault(language, WordReranker(language))
 
     def encoded(self) -> int:
         return sum(len(encoder.encoded) for encoder in self.encoders.values())
@@ -191,3 +197,30 @@ def test_a_missing_calibration_stops_the_start(shop: Shop) -> None:
     shop.calibration.unlink()
     with pytest.raises(ModelError, match="calibration"):
         shop.open()
+
+
+def test_every_line_of_a_hit_has_a_probability_and_the_rule_asked_for_the_highest(shop: Shop) -> None:
+    hits = shop.open().search("express delivery costs", language="en", top_k=3)
+    assert all(len(hit.rules) == len(hit.passage.text.splitlines()) for hit in hits)
+    assert all(0 <= p <= 1 for hit in hits for p in hit.rules)
+    assert hits[0].rules[1] == max(p for hit in hits for p in hit.rules), "- Express delivery costs $14.95."
+
+
+def test_rules_are_read_under_their_heading(shop: Shop) -> None:
+    shop.open().search("express", language="en", top_k=1)
+    assert "Costs: Express delivery costs $14.95." in shop.rerankers["en"].read
+
+
+def test_a_rule_that_answers_lifts_its_passage_over_a_likelier_one(shop: Shop) -> None:
+    retriever = shop.open()
+    before = ids(retriever, "delivery")[0]
+    other = next(p for p in ("Costs", "Delivery times") if not before.endswith(p))
+    reader = shop.rerankers["en"]
+    reader.logits = lambda query, rules: np.array([9.0 if rule.startswith(other) else -9.0 for rule in rules])
+    assert ids(retriever, "delivery")[0].endswith(other)
+
+
+def test_a_broken_reranker_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "reranker.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelError, match=r"reranker\.safetensors.*finetune encoder"):
+        reranker.load(tmp_path / "reranker.safetensors", WordEncoder("en"))
