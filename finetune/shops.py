@@ -198,8 +198,8 @@ def shop_item(rng: random.Random, scribe: Scribe, kinds: Kinds, language: Langua
     if rng.random() < 0.1 and (follow := _follow_up(rng, askable, language)):
         return scribe.write(shop, passages, [follow], language)
     questions = []
-    twice = rng.sample(askable, min(len(askable), 4))  # asked again in other words
-    for rule, n in [*rng.sample(askable, min(len(askable), 10)), *twice]:
+    twice = rng.sample(askable, min(len(askable), 2))  # asked again in other words
+    for rule, n in [*rng.sample(askable, min(len(askable), 5)), *twice]:
         text, answer = rng.choice(rule.questions), cited(rule.text, n, language)
         if rng.random() < 0.1:
             other, m = rng.choice(askable)

@@ -232,7 +232,7 @@ def match_and_copy(
     flat = [(s, n) for n, chunk in enumerate(chunks, 1) for s in chunk]
     rng.shuffle(flat)
     questions = []
-    for sentence, n in flat[:8]:
+    for sentence, n in flat[:5]:
         draw = rng.random()
         if draw < 0.08 and len(flat) > 1:
             other, m = rng.choice([pair for pair in flat if pair[0] != sentence] or flat)
