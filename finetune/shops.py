@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import DocumentError
+from bot.prompt import cited
 from bot.types import LANGUAGES, Language, Message, Passage
-from finetune.tasks import Item, Question, Scribe, cited
+from finetune.tasks import Item, Question, Scribe
 
 FOLDER = Path(__file__).parent / "data/shops"
 HELD_OUT = 10

@@ -154,9 +154,7 @@ def probabilities(candidates: Candidates, calibration: Calibration) -> np.ndarra
     return best * np.exp(ranks - ranks.max())
 
 
-def rule_features(
-    match: np.ndarray, passage: np.ndarray, similarity: np.ndarray, asked: np.ndarray
-) -> np.ndarray:
+def rule_features(match: np.ndarray, passage: np.ndarray, similarity: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """RULE_FEATURES of rules that were found together.  # (N, len(RULE_FEATURES))
 
     Args:
