@@ -25,8 +25,8 @@ RENDERING = 2
 HISTORY_MESSAGES = 4
 """Messages of history at most: two exchanges."""
 
-NEAREST = 3
-"""Rules that are said again between passages and question, the likeliest answer first: a small model need not search."""
+NEAREST = 4
+"""Rules at most that are said again between passages and question: a small model need not search for them."""
 
 Nearest = Sequence[tuple[int, str]]
 """(Number of the passage from 1, one of its rules), the likeliest answer first."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from bot.errors import DocumentError
 from bot.prompt import cited
 from bot.types import LANGUAGES, Language, Message, Passage
-from finetune.tasks import Item, Question, Scribe
+from finetune.tasks import Item, Question, Scribe, glued, several
 
 FOLDER = Path(__file__).parent / "data/shops"
 HELD_OUT = 10
@@ -200,13 +200,10 @@ def shop_item(rng: random.Random, scribe: Scribe, kinds: Kinds, language: Langua
         return scribe.write(shop, passages, [follow], language)
     questions = []
     twice = rng.sample(askable, min(len(askable), 2))  # asked again in other words
-    for rule, n in [*rng.sample(askable, min(len(askable), 5)), *twice]:
-        text, answer = rng.choice(rule.questions), cited(rule.text, n, language)
-        if rng.random() < 0.1:
-            other, m = rng.choice(askable)
-            if other.kind != rule.kind:
-                text += rng.choice(words["join"]) + rng.choice(other.questions)
-                answer += (" " if language == "en" else "") + cited(other.text, m, language)
+    for first in [*rng.sample(askable, min(len(askable), 5)), *twice]:
+        told = several(rng, first, [pair for pair in askable if pair[0].kind != first[0].kind])
+        text = rng.choice(words["join"]).join(rng.choice(rule.questions) for rule, _ in told[: rng.randint(1, 2)])
+        answer = glued([(rule.text, n) for rule, n in told], language)
         questions.append(Question(ask(rng, text, language), answer))
     shown = {rule.kind for rule in rules}
     absent = [i for i in sorted(kinds.asked[language]) if i not in shown]
