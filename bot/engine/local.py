@@ -163,6 +163,8 @@ def load(
         raise ModelError(f"The tokenizer of {base} has no chat template; take an instruction-tuned model.")
     mark = prompt.fingerprint(templates, tokenizer.chat_template)
     name = Path(base).name
+    if (Path(base) / "shoptalk.json").is_file():  # A base and an adapter that `finetune merge` made one.
+        check_adapter(Path(base), base, mark)
     if adapter is not None:
         check_adapter(adapter, base, mark)
         from peft import PeftModel
