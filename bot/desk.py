@@ -27,6 +27,7 @@ from bot.errors import (
 )
 from bot.live import Live
 from bot.sockets import Door, error_data
+from bot.types import Language
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,9 @@ class Desk:
 
     async def sweep(self) -> None:
         """Return conversations whose lease has run out, for ever, every few seconds."""
-        texts = {language: t.say("returned_to_queue") for language, t in self.live.bot.templates.items()}
+        texts: dict[Language, str] = {
+            language: t.say("returned_to_queue") for language, t in self.live.bot.templates.items()
+        }
         while True:
             await asyncio.sleep(min(5.0, self.lease_s / 4))
             try:
@@ -199,7 +202,7 @@ def router(desk: Desk, door: Door) -> APIRouter:
             raise HTTPException(401, "Sign in at /desk; the token is missing, wrong or too old.")
         return Agent(*agent)
 
-    Me = Annotated[Agent, Depends(signed_in)]
+    guard = Depends(signed_in)
 
     @routes.post("/agent/session")
     async def sign_in(body: SignIn) -> dict[str, Any]:
@@ -212,29 +215,33 @@ def router(desk: Desk, door: Door) -> APIRouter:
         return {"token": token, "agent_id": agent_id, "name": body.name.strip() or agent_id, "expires_at": expires}
 
     @routes.get("/queue")
-    async def queue(me: Me) -> dict[str, Any]:
+    async def queue(me: Annotated[Agent, guard]) -> dict[str, Any]:
         """Who waits, in the order of service, and who is held."""
         return await desk.queue()
 
     @routes.post("/queue/{conversation_id}/claim")
-    async def claim(conversation_id: str, me: Me) -> dict[str, Any]:
+    async def claim(conversation_id: str, me: Annotated[Agent, guard]) -> dict[str, Any]:
         """Take a conversation."""
         return await desk.claim(me, conversation_id)
 
     @routes.post("/queue/{conversation_id}/release")
-    async def release(conversation_id: str, me: Me, body: Annotated[Release | None, Body()] = None) -> dict[str, Any]:
+    async def release(
+        conversation_id: str, me: Annotated[Agent, guard], body: Annotated[Release | None, Body()] = None
+    ) -> dict[str, Any]:
         """Give a conversation back to the bot or the queue."""
         body = body or Release()  # pyright: ignore[reportCallIssue]
         return await desk.release(me, conversation_id, body.to, body.note)
 
     @routes.post("/queue/{conversation_id}/close")
-    async def close(conversation_id: str, me: Me, body: Annotated[Close | None, Body()] = None) -> dict[str, Any]:
+    async def close(
+        conversation_id: str, me: Annotated[Agent, guard], body: Annotated[Close | None, Body()] = None
+    ) -> dict[str, Any]:
         """End a conversation."""
         body = body or Close()  # pyright: ignore[reportCallIssue]
         return await desk.release(me, conversation_id, "closed", joined(body.resolution, body.note))
 
     @routes.post("/conversations/{conversation_id}/messages")
-    async def say(conversation_id: str, body: Reply, me: Me) -> dict[str, Any]:
+    async def say(conversation_id: str, body: Reply, me: Annotated[Agent, guard]) -> dict[str, Any]:
         """Write to the shopper."""
         await desk.store.renew(me.id, lease_s=desk.lease_s)
         return await desk.say(me, conversation_id, body.client_id, body.text)
@@ -242,7 +249,7 @@ def router(desk: Desk, door: Door) -> APIRouter:
     @routes.get("/conversations/{conversation_id}/events")
     async def events(
         conversation_id: str,
-        me: Me,
+        me: Annotated[Agent, guard],
         after: Annotated[int, Query(ge=0)] = 0,
         wait_s: Annotated[float, Query(ge=0, le=30)] = 0,
     ) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ Synchronous methods may take long: the story calls them in threads.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from bot.types import Conversation, Event, Handoff, Hit, Language, Message, Mood, Order
@@ -23,7 +23,7 @@ class Engine(Protocol):
         """Tokens of the rendered prompt."""
         ...
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """Text as it is generated; closing the iterator stops the generation. Raises EngineError."""
         ...
 

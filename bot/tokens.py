@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
+from jwt.types import Options
 
 from bot.errors import SettingsError
 
@@ -73,7 +74,7 @@ class Tokens:
     def read(self, audience: str, token: str) -> str | None:
         """The subject of a valid token, else None. A shopper's token needs no audience: the shop signs it."""
         try:
-            options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER}
+            options: Options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER}
             claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=audience, options=options)
         except jwt.PyJWTError:
             return None
