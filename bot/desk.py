@@ -123,6 +123,10 @@ class Desk:
             await self.store.conversation(conversation_id)  # NotFound rather than an empty list
         return [wire.event_frame(event) for event in found]
 
+    async def spend(self, code_id: str) -> bool:
+        """Mark a one-time code as used; False if it was already."""
+        return await self.store.spend_code(code_id, lifetime_s=tokens.CODE_MINUTES * 60)
+
     async def sweep(self) -> None:
         """Return conversations whose lease has run out, for ever, every few seconds."""
         texts: dict[Language, str] = {
@@ -207,7 +211,7 @@ def router(desk: Desk, door: Door) -> APIRouter:
     @routes.post("/agent/session")
     async def sign_in(body: SignIn) -> dict[str, Any]:
         """Exchange a one-time code for a token."""
-        found = door.tokens.sign_in(body.code, body.name.strip())
+        found = await door.tokens.sign_in(body.code, body.name.strip(), desk.spend)
         if found is None:
             raise HTTPException(401, "The code is wrong, used or too old; make a new one with `bot agent NAME`.")
         agent_id, token = found

@@ -188,6 +188,10 @@ class Store(Protocol):
         """Ids of what this human agent holds."""
         ...
 
+    async def spend_code(self, code_id: str, *, lifetime_s: float) -> bool:
+        """Mark a one-time code as used; False if it was already. Forgotten after `lifetime_s`."""
+        ...
+
     async def ping(self) -> None:
         """Write and read, to know that the database answers."""
         ...

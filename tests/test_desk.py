@@ -167,6 +167,14 @@ async def test_the_desk_is_closed_without_a_token_and_a_code_works_once(tmp_path
             assert closed.value.rcvd.code == wire.CLOSE["token_refused"]
 
 
+async def test_a_used_code_stays_used_after_a_restart(tmp_path):
+    async with house(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+        code = {"code": server.signer.code("anna")}
+        assert (await http.post("/v1/agent/session", json=code)).status_code == 200
+    async with house(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+        assert (await http.post("/v1/agent/session", json=code)).status_code == 401
+
+
 async def test_long_poll_returns_as_soon_as_the_log_grows(tmp_path):
     async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
         conversation = await queued(shopper)
