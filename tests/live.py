@@ -76,7 +76,7 @@ class House:
 @asynccontextmanager
 async def house(folder, *, grace_s=15.0, lease_s=60.0, ping_s=15.0, capacity=2, per_minute=100, engine=None, **values):
     """A server on a free port, stopped at the end."""
-    live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s)
+    live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s, retry_s=0.01)
     signer = tokens.Tokens("k" * 48)
     door = Door(live, signer, frozenset(), messages_per_minute=per_minute, ping_s=ping_s)
     app = server.create_app(live, door, desk.Desk(live, capacity=capacity, lease_s=lease_s))
