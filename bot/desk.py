@@ -8,7 +8,8 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,17 +17,9 @@ from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query
 from pydantic import BaseModel, Field
 
 from bot import handoff, tokens, turn, wire
-from bot.errors import (
-    AlreadyClaimed,
-    AtCapacity,
-    IdempotencyConflict,
-    NotFound,
-    NotQueued,
-    StaleEpoch,
-    StoreError,
-)
+from bot.errors import IdempotencyConflict, StaleEpoch, StoreError
 from bot.live import Live
-from bot.sockets import Door, error_data
+from bot.sockets import Door
 from bot.types import Language
 
 log = logging.getLogger(__name__)
@@ -46,6 +39,30 @@ class Desk:
     def __init__(self, live: Live, *, capacity: int, lease_s: float) -> None:
         self.live, self.store = live, live.bot.store
         self.capacity, self.lease_s = capacity, lease_s
+        self._seats: dict[str, asyncio.Event] = {}
+        """Who sits at the desk, by id; the event is set once they have sat down elsewhere."""
+
+    @asynccontextmanager
+    async def seat(self, agent: Agent) -> AsyncIterator[asyncio.Event]:
+        """Sit at the desk; the event that is handed out is set when the same human agent sits down elsewhere."""
+        if (elsewhere := self._seats.get(agent.id)) is not None:
+            elsewhere.set()
+        taken = self._seats[agent.id] = asyncio.Event()
+        try:
+            await self._seated()
+            yield taken
+        finally:
+            if self._seats.get(agent.id) is taken:
+                del self._seats[agent.id]
+                await self._seated()
+
+    async def _seated(self) -> None:
+        """Who waits is told how long, now that somebody has come or gone."""
+        self.live.slots = len(self._seats) * self.capacity
+        try:
+            await self.live.queue_changed()
+        except StoreError as error:
+            log.error("queue not told: %s", error)
 
     async def queue(self) -> dict[str, Any]:
         """Who waits and who is held, in the order of service."""
@@ -145,26 +162,6 @@ class Desk:
         await self.live.queue_changed()
 
 
-def status_of(error: StoreError) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and body of a refused verb."""
-    match error:
-        case NotFound():
-            return 404, error_data("not_found", "There is no such conversation.", False)
-        case AlreadyClaimed():
-            return 409, error_data("already_claimed", str(error), False, agent_id=error.agent_id)
-        case NotQueued():
-            return 409, error_data("not_queued", "This conversation does not wait for a human agent.", False)
-        case AtCapacity():
-            return 409, error_data(
-                "at_capacity", "You hold as many conversations as allowed; finish one first.", False
-            )
-        case StaleEpoch():
-            return 409, error_data("stale_epoch", "This conversation is not yours any more.", False)
-        case IdempotencyConflict():
-            return 409, error_data("idempotency_conflict", str(error), False)
-    return 503, error_data("try_later", "The database cannot be used; try again.", True)
-
-
 # REST
 
 
@@ -254,7 +251,7 @@ def router(desk: Desk, door: Door) -> APIRouter:
     async def events(
         conversation_id: str,
         me: Annotated[Agent, guard],
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, le=wire.MAX_SEQ)] = 0,
         wait_s: Annotated[float, Query(ge=0, le=30)] = 0,
     ) -> list[dict[str, Any]]:
         """The log after `after`; long poll with `wait_s`."""

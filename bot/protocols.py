@@ -124,7 +124,7 @@ class Store(Protocol):
     ) -> tuple[Event, bool]:
         """A shopper's message as `message.created`; True if it is new, False if `client_id` was known.
 
-        Raises IdempotencyConflict if the known one has another text.
+        Raises IdempotencyConflict if the known one has another text, ConversationClosed if a new one comes too late.
         """
         ...
 
