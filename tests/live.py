@@ -27,12 +27,12 @@ class Client:
     async def send(self, type, **data):
         await self.ws.send(json.dumps({"v": 1, "type": type, "data": data}))
 
-    async def next(self, timeout=5):
+    async def next(self, timeout=20):
         frame = json.loads(await asyncio.wait_for(self.ws.recv(), timeout))
         self.got.append(frame)
         return frame
 
-    async def until(self, type, timeout=5, **data):
+    async def until(self, type, timeout=20, **data):
         """The next frame of this type whose data has these values."""
         async with asyncio.timeout(timeout):
             while True:
@@ -62,14 +62,14 @@ class House:
             yield client
 
     async def sign_in(self, name="anna"):
-        async with httpx.AsyncClient(base_url=self.url) as http:
+        async with httpx.AsyncClient(base_url=self.url, timeout=20) as http:
             body = {"code": self.signer.code(name), "name": name.title()}
             return (await http.post("/v1/agent/session", json=body)).json()["token"]
 
     @asynccontextmanager
     async def rest(self, name="anna", token=None):
         headers = {"Authorization": f"Bearer {token or await self.sign_in(name)}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20) as http:
             yield http
 
 
