@@ -45,6 +45,7 @@ class Tokenizer(Protocol):
 
     chat_template: Any
     all_special_tokens: Any
+    pad_token_id: Any
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:
         """Messages to text or ids."""

@@ -137,7 +137,7 @@ class _Turn:
     ) -> None:
         self.bot, self.conversation, self.message_id, self.told = bot, conversation, message_id, told
         self.emit, self.announce = emit, announce
-        self.language = wire.language_of(conversation.locale, told.text)
+        self.language: Language = wire.language_of(conversation.locale, told.text)
         self.templates = bot.templates[self.language]
         self.answer_id = f"m_{uuid.uuid4().hex}"
         self.shown: list[str] = []

@@ -145,7 +145,7 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
 
 def release(settings: Settings, the_engine: Engine, the_retriever: Retriever) -> Release:
     """One id for everything that shapes an answer."""
-    rules = b"".join(Path(module.__file__).read_bytes() for module in (claims, evidence, turn))
+    rules = b"".join(Path(str(module.__file__)).read_bytes() for module in (claims, evidence, turn))
     adapter = ""
     if settings.engine == "local" and settings.adapter_folder is not None:
         adapter = hashlib.sha256((settings.adapter_folder / "shoptalk.json").read_bytes()).hexdigest()[:12]

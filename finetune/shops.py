@@ -58,8 +58,12 @@ def load_kinds(folder: Path = FOLDER, held_out: bool = False) -> Kinds:
     Raises:
         DocumentError: a line is no rule, question, value or comment, or a block lacks rules or questions.
     """
-    kinds = {language: tuple(_read(folder / f"{language}.txt")) for language in LANGUAGES}
-    asked = {k: frozenset(i for i in range(len(v)) if (i % HELD_OUT == 5) == held_out) for k, v in kinds.items()}
+    kinds: dict[Language, tuple[Kind, ...]] = {
+        language: tuple(_read(folder / f"{language}.txt")) for language in LANGUAGES
+    }
+    asked: dict[Language, frozenset[int]] = {
+        k: frozenset(i for i in range(len(v)) if (i % HELD_OUT == 5) == held_out) for k, v in kinds.items()
+    }
     return Kinds(kinds, asked)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bot import prompt, tokens, turn
 from bot.engine.scripted import ScriptedEngine
-from bot.errors import EngineError
+from bot.errors import EngineError, StoreError
 from bot.evidence import overlap
 from bot.settings import ROOT
 from bot.store.sql import open_store
@@ -74,6 +74,30 @@ class BrokenEngine(ScriptedEngine):
         yield ""
 
 
+class Flaky:
+    """A store whose methods fail: `failing` before they do anything, `lost` once they have done it; so many times each."""
+
+    def __init__(self, store):
+        self.store, self.failing, self.lost = store, {}, {}
+        self.calls = []
+
+    def __getattr__(self, name):
+        async def call(*args, **named):
+            self.calls.append(name)
+            if self._fails(self.failing, name):
+                raise StoreError("the database is away")
+            result = await getattr(self.store, name)(*args, **named)
+            if self._fails(self.lost, name):
+                raise StoreError("the database went away")
+            return result
+
+        return call
+
+    def _fails(self, left, name):
+        left[name] = left.get(name, 0) - 1
+        return left[name] >= 0
+
+
 def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
     """A bot over a SQLite file in `folder`."""
     return turn.Bot(
@@ -81,7 +105,7 @@ def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
         retriever=WordRetriever(),
         sentiment=ExclamationMood(),
         orders=OneOrder(),
-        store=open_store(f"sqlite:///{folder / 'bot.db'}"),
+        store=Flaky(open_store(f"sqlite:///{folder / 'bot.db'}")),
         templates=TEMPLATES,
         release=Release("scripted", "", "f", "words", "r", "release-1"),
         shop_names={"en": "Fernhill", "zh": "蕨岭"},

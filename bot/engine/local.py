@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class LocalEngine:
         """Tokens of the rendered prompt."""
         return len(prompt.render(self._tokenizer, messages))
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """Greedy text as it is generated; closing the iterator stops at the next token.
 
         Raises:
@@ -153,7 +153,7 @@ def load(
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, **options)
     except _UNREADABLE as error:
         raise ModelError(
             f"No base model could be loaded from {base}: {str(error).splitlines()[0]} "

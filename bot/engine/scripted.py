@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 from bot import prompt
 from bot.errors import EngineError
@@ -54,7 +54,7 @@ class ScriptedEngine:
         """Characters, as a bound on tokens."""
         return sum(len(m.content) for m in messages)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """The script's text in pieces of four characters."""
         text = self._script(messages)
         self.running += 1
