@@ -18,7 +18,7 @@ from typing import Any
 
 from bot import escalation, evidence, prompt, wire
 from bot.asked_orders import find_orders, order_passage
-from bot.errors import EngineError, PromptTooLong, StaleEpoch
+from bot.errors import EngineError, PromptTooLong, StaleEpoch, StoreError
 from bot.handoff import priority_of
 from bot.history import Told, read_log
 from bot.protocols import Engine, Orders, Retriever, SentimentModel, Store
@@ -98,6 +98,9 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
 
     Returns:
         The outcome, which is in the log.
+
+    Raises:
+        StoreError: the database failed; the turn has ended once or not at all, and may be told again.
     """
     conversation = await bot.store.conversation(conversation_id)
     told = read_log(await whole_log(bot.store, conversation_id), message_id)
@@ -114,6 +117,8 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
     except StaleEpoch:
         await bot.store.settle(conversation_id, message_id=message_id, outcome="handed_off")
         return "handed_off"
+    except StoreError:
+        raise  # Whether the last write was lost is not known here: the caller tells the turn again.
     except (EngineError, TimeoutError, PromptTooLong) as error:
         log.error("turn failed: %s: %s", type(error).__name__, error)
     except Exception:  # The edge of a turn: whatever failed, the shopper gets a person.
