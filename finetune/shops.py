@@ -1,6 +1,6 @@
 """Invented shops: rules with ever other numbers and names, and shoppers' questions about them.
 
-The kinds of rules stand in `finetune/data/shops/<language>.txt`, whose head explains the format.
+The kinds of rules stand in `finetune/data/shops/<language>*.txt`; the head of `<language>.txt` explains the format.
 Every tenth kind is held out: its rules stand in contexts, but nothing asks about them in training.
 Run `python -m finetune.shops` to read a few.
 """
@@ -50,7 +50,7 @@ class Rule:
 
 
 def load_kinds(folder: Path = FOLDER, held_out: bool = False) -> Kinds:
-    """Read the kinds of both languages.
+    """Read the kinds of both languages, file by file.
 
     Args:
         held_out: whether questions are to be about the held-out kinds, or about the others.
