@@ -108,7 +108,7 @@ def _load(folder: Path, language: Language) -> Templates:
     )
 
 
-def _template(where: str, text: object, allowed: set[str], needed: Set[str] = frozenset()) -> string.Template:
+def _template(where: str, text: object, allowed: Set[str], needed: Set[str] = frozenset()) -> string.Template:
     if not isinstance(text, str):
         raise TemplateError(f"{where} must be a text in quotes, not {text!r}.")
     template = string.Template(text.strip())

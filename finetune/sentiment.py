@@ -128,7 +128,8 @@ def fit(
     )
     # Without dropout, which takes a third of the time here and regularises an adapter little.
     model.eval()
-    model.get_base_model().set_attn_implementation("eager")  # short texts, padded: twice as fast as sdpa on a CPU
+    encoder: Any = model.get_base_model()
+    encoder.set_attn_implementation("eager")  # short texts, padded: twice as fast as sdpa on a CPU
     tokenizer.enable_truncation(MAX_TOKENS // 2)
     mean = 0.0
     for step in (bar := tqdm(steps, desc="sentiment", unit="step", file=sys.stderr)):
