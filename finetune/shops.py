@@ -59,7 +59,8 @@ def load_kinds(folder: Path = FOLDER, held_out: bool = False) -> Kinds:
         DocumentError: a line is no rule, question, value or comment, or a block lacks rules or questions.
     """
     kinds: dict[Language, tuple[Kind, ...]] = {
-        language: tuple(_read(folder / f"{language}.txt")) for language in LANGUAGES
+        language: tuple(kind for path in sorted(folder.glob(f"{language}*.txt")) for kind in _read(path))
+        for language in LANGUAGES
     }
     asked: dict[Language, frozenset[int]] = {
         k: frozenset(i for i in range(len(v)) if (i % HELD_OUT == 5) == held_out) for k, v in kinds.items()
