@@ -236,6 +236,13 @@ def cite(n: int, passage: Passage, quote: str) -> Citation:
     return Citation(n, passage.doc_id, passage.id, f"{passage.title}: {passage.heading}", quote, passage.url)
 
 
+def enough(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> list[Hit]:
+    """All hits if the best one passes the threshold, else none; beside an order only those that pass."""
+    if has_order:
+        return [hit for hit in hits if hit.score >= min_score]
+    return list(hits) if hits and hits[0].score >= min_score else []
+
+
 def is_relevant(citation: Citation, hits: Sequence[Hit], least: float) -> bool:
     """Whether the question is about the cited rules: each may answer it, and the best rule of all does by `least`.
 

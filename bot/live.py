@@ -17,6 +17,7 @@ from typing import Any
 
 from bot import handoff, turn, wire
 from bot.errors import NotFound, StoreError
+from bot.parts import Bot
 from bot.protocols import Bus
 from bot.types import Event, Outcome
 
@@ -56,7 +57,7 @@ class Live:
         retry_s: pause after the database has failed a turn for the first time.
     """
 
-    def __init__(self, bot: turn.Bot, bus: Bus, *, grace_s: float, retry_s: float = RETRY_S) -> None:
+    def __init__(self, bot: Bot, bus: Bus, *, grace_s: float, retry_s: float = RETRY_S) -> None:
         self.bot, self.bus, self.grace_s, self.retry_s = bot, bus, grace_s, retry_s
         self._lines: dict[str, _Line] = {}
         self._closing = asyncio.Event()

@@ -14,6 +14,7 @@ from typing import Any
 
 from bot import claims, evidence, prompt, tokens, turn
 from bot.errors import SettingsError
+from bot.parts import Bot
 from bot.protocols import Bus, Engine, Orders, Retriever, SentimentModel, Store
 from bot.settings import ROOT, Settings
 from bot.types import Language, Order, Release
@@ -111,7 +112,7 @@ def bus(settings: Settings) -> Bus:
     return MemoryBus()
 
 
-def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
+def bot(settings: Settings, *, progress: bool = False) -> Bot:
     """All parts of a turn."""
     with_templates = templates(settings)
     try:
@@ -122,7 +123,7 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
     the_store = store(settings)
     the_retriever = retriever(settings, progress=progress)
     the_engine = engine(settings, with_templates)
-    return turn.Bot(
+    return Bot(
         engine=the_engine,
         retriever=the_retriever,
         sentiment=sentiment(),

@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bot import evidence, settings, tokens, turn, wire, wiring
+from bot.parts import Bot
 from bot.types import Language, Passage
 
 OUTCOMES = ("answered", "quoted", "abstained", "handed_off")
@@ -67,7 +68,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-async def run_row(bot: turn.Bot, row: Mapping[str, Any], passages: Mapping[str, Passage]) -> Result:
+async def run_row(bot: Bot, row: Mapping[str, Any], passages: Mapping[str, Passage]) -> Result:
     """Tell one row's turn, after its history."""
     language: Language = row["language"]
     store = bot.store

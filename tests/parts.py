@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot import prompt, tokens, turn
+from bot import prompt, tokens
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import EngineError, StoreError
 from bot.evidence import overlap
+from bot.parts import Bot
 from bot.settings import ROOT
 from bot.store.sql import open_store
 from bot.types import Hit, Language, Mood, Order, Passage, Release
@@ -98,9 +99,9 @@ class Flaky:
         return left[name] >= 0
 
 
-def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
+def make_bot(folder: Path, *, engine=None, **values) -> Bot:
     """A bot over a SQLite file in `folder`."""
-    return turn.Bot(
+    return Bot(
         engine=engine or ScriptedEngine(TEMPLATES),
         retriever=WordRetriever(),
         sentiment=ExclamationMood(),
@@ -114,7 +115,7 @@ def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
     )
 
 
-async def start(bot: turn.Bot, text: str, *, shopper: str | None = None, conversation: str | None = None):
+async def start(bot: Bot, text: str, *, shopper: str | None = None, conversation: str | None = None):
     """A shopper's message in the log: (conversation id, message id)."""
     if conversation is None:
         created = await bot.store.create(site="t", locale="en", shopper_id=shopper, resume_hash=tokens.new_secret()[1])
