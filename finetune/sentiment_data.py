@@ -168,8 +168,8 @@ def chatterbot(data: Path) -> Iterator[Row]:
 
 SHOP_REPEATS = 5
 SOURCES = (
-    (strong_go_emotions, 3500),
-    (calm_go_emotions, 1500),
+    (strong_go_emotions, 6000),
+    (calm_go_emotions, 3500),
     (tweets, 1500),
     (davidson, 300),
     (cold, 2500),
