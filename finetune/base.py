@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         _train(args, model, optimizers, done, probes, workers, log, stop)
     _save(folder / "checkpoint.pt", model, optimizers, done)
     export(model, args.out)
-    (args.out / "README.md").write_text(card(model, folder / "log.jsonl"), encoding="utf-8")
+    (args.out / "README.md").write_text(card(model, folder / "log.jsonl", args.start), encoding="utf-8")
     return 0
 
 
@@ -236,13 +236,13 @@ def export(model: Any, out: Path) -> None:
     model.to(torch.float32).load_state_dict(weights)
 
 
-def card(model: Any, log: Path) -> str:
-    """The model card, with the last line of the log."""
+def card(model: Any, log: Path, start: Path | None) -> str:
+    """The model card, with the last line of the log; `start` is the model that the run went on from."""
     last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
     config = model.config
     return f"""# The compact base model
 
-A bilingual language model, English and Chinese, that reads passages and says in their own words what answers a question.
+A bilingual language model, English and Chinese, that says what answers a question in the words of the passages: it repeats the rules that the search brings, with their citations.
 It knows little else: it is the base under the shop's adapter, not a chat model.
 
 | | |
@@ -251,11 +251,11 @@ It knows little else: it is the base under the shop's adapter, not a chat model.
 | parameters | {model.num_parameters() / 1e6:.1f} million, bfloat16 |
 | vocabulary | {config.vocab_size:,} tokens: byte-level BPE; digits and Chinese characters stand alone |
 | context | {config.max_position_embeddings:,} tokens |
-| trained | from scratch by `python -m finetune base` on two CPU cores: {last["tokens"] / 1e6:.1f} million tokens in {last["seconds"] / 60:.0f} minutes |
+| trained | {"from scratch" if start is None else "on, from an earlier base,"} by `python -m finetune base`: {last["tokens"] / 1e6:.1f} million tokens in {last["seconds"] / 60:.0f} minutes |
 
 **Held-out answers given word for word** (greedy; about eight rules to a context):
 invented shops with kinds of rules never asked about in training {last["shops"]:.0%}, natural sentences {last["prose"]:.0%}, people's questions {last["people"]:.0%}.
-The first four tokens are right in {last["shops_first"]:.0%}, {last["prose_first"]:.0%} and {last["people_first"]:.0%}: what is left is mostly the wrong rule, said exactly.
+The first four tokens are right in {last["shops_first"]:.0%}, {last["prose_first"]:.0%} and {last["people_first"]:.0%}; the answers have 1.7 rules on average, of up to four that stand before the question.
 
 **Use.** Behind the bot's evidence gate, and with an adapter. Alone it will say a wrong rule fluently.
 
