@@ -131,8 +131,8 @@ def write_passages(passages: Sequence[Passage], templates: Templates) -> str:
 
 
 def write_nearest(nearest: Nearest, templates: Templates) -> str:
-    """The nearest rules, each under its passage's number: `[1] Rule.`; empty without any."""
-    lines = [f"[{n}] {rule.removeprefix('- ')}" for n, rule in nearest[:NEAREST]]
+    """The nearest rules, each as an answer would say it: `Rule. [1]`; empty without any."""
+    lines = [cited(rule.removeprefix("- "), n, templates.language) for n, rule in nearest[:NEAREST]]
     return "\n".join(["", templates.texts["nearest"], *lines]) if lines else ""
 
 
@@ -191,6 +191,11 @@ def fit(
                 f"The prompt needs {tokens} tokens without history and passages; the budget is {budget}. "
                 f"Shorten prompts/{templates.language}/system.md or raise `BOT_PROMPT_TOKENS`."
             )
+
+
+def cited(sentence: str, n: int, language: Language) -> str:
+    """A sentence with its citation behind it."""
+    return f"{sentence} [{n}]" if language == "en" else f"{sentence}[{n}]"
 
 
 def strip_citations(text: str) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import DocumentError
+from bot.prompt import cited
 from bot.types import LANGUAGES, Language, Message, Passage
-from finetune.tasks import Item, Question, Scribe, cited
+from finetune.tasks import Item, Question, Scribe
 
 FOLDER = Path(__file__).parent / "data/shops"
 HELD_OUT = 10
@@ -198,8 +199,8 @@ def shop_item(rng: random.Random, scribe: Scribe, kinds: Kinds, language: Langua
     if rng.random() < 0.1 and (follow := _follow_up(rng, askable, language)):
         return scribe.write(shop, passages, [follow], language)
     questions = []
-    twice = rng.sample(askable, min(len(askable), 4))  # asked again in other words
-    for rule, n in [*rng.sample(askable, min(len(askable), 10)), *twice]:
+    twice = rng.sample(askable, min(len(askable), 2))  # asked again in other words
+    for rule, n in [*rng.sample(askable, min(len(askable), 5)), *twice]:
         text, answer = rng.choice(rule.questions), cited(rule.text, n, language)
         if rng.random() < 0.1:
             other, m = rng.choice(askable)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import evidence, prompt
+from bot.prompt import cited
 from bot.types import Language, Message, Passage
 from finetune.tokenizer import END, TEXT
 
@@ -105,11 +106,6 @@ def nearest(rng: random.Random, question: Question, passages: Sequence[Passage])
 
 
 _CITED = re.compile(r"(.+?)\s*\[(\d+)\]", re.DOTALL)
-
-
-def cited(sentence: str, n: int, language: Language) -> str:
-    """A sentence with its citation behind it."""
-    return f"{sentence} [{n}]" if language == "en" else f"{sentence}[{n}]"
 
 
 def plain_text(tokenizer: prompt.Tokenizer, text: str, limit: int) -> Item:
@@ -232,7 +228,7 @@ def match_and_copy(
     flat = [(s, n) for n, chunk in enumerate(chunks, 1) for s in chunk]
     rng.shuffle(flat)
     questions = []
-    for sentence, n in flat[:8]:
+    for sentence, n in flat[:5]:
         draw = rng.random()
         if draw < 0.08 and len(flat) > 1:
             other, m = rng.choice([pair for pair in flat if pair[0] != sentence] or flat)

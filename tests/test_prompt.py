@@ -62,7 +62,8 @@ def test_the_chinese_prompt_word_for_word():
 def test_the_nearest_rules_stand_between_passages_and_question(language, head, ask):
     nearest = [(2, "- B."), (1, "- A."), (1, "C."), (1, "- D.")]
     lines = build(language, text="?", nearest=nearest)[-1].content.splitlines()
-    assert lines[-5:] == [head, "[2] B.", "[1] A.", "[1] C.", ask]
+    between = " " if language == "en" else ""
+    assert lines[-5:] == [head, *(f"{rule}{between}[{n}]" for rule, n in (("B.", 2), ("A.", 1), ("C.", 1))), ask]
 
 
 def test_the_nearest_rules_go_with_their_passage_when_it_does_not_fit():
@@ -76,10 +77,10 @@ def test_the_nearest_rules_go_with_their_passage_when_it_does_not_fit():
         )  # fmt: skip
 
     messages, passages = fit(10_000)
-    assert len(passages) == 2 and "[2] Items can be returned." in messages[-1].content
+    assert len(passages) == 2 and "Items can be returned. [2]" in messages[-1].content
     messages, passages = fit(count(messages) - 1)
     assert passages == [SHIPPING]
-    assert "Items can be returned" not in messages[-1].content and "[1] Express." in messages[-1].content
+    assert "Items can be returned" not in messages[-1].content and "Express. [1]" in messages[-1].content
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "(no passage found)"), ("zh", "（没有找到资料）")])

@@ -24,9 +24,9 @@ FOLLOW_FEATURES = ("opens", "points", "terms", "alone", "gain")
 """The text opens like a follow-up, points at something said before, how many content terms it has, how probably its
 best passage answers it alone, and how much more probably together with the message before it."""
 
-RULE_FEATURES = ("match", "lead", "passage", "similarity")
-"""The reranker's log-odds of a rule, how far they lie ahead of the best other rule's, the log-odds of its passage, and
-the rule's similarity to the query."""
+RULE_FEATURES = ("match", "match_lead", "passage", "similarity", "asked", "asked_lead")
+"""The reranker's log-odds of a rule, the log-odds of its passage, the rule's similarity to the query, and that of the
+nearest known question that asks for it; each lead is over the best other rule."""
 
 FOUND_FEATURES = ("rule", "passage")
 """Log-odds of the best rule and of the best passage."""
@@ -154,17 +154,24 @@ def probabilities(candidates: Candidates, calibration: Calibration) -> np.ndarra
     return best * np.exp(ranks - ranks.max())
 
 
-def rule_features(match: np.ndarray, passage: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+def rule_features(match: np.ndarray, passage: np.ndarray, similarity: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """RULE_FEATURES of rules that were found together.  # (N, len(RULE_FEATURES))
 
     Args:
         match: The reranker's log-odds.  # (N,)
         passage: Probability of each one's passage.  # (N,)
         similarity: To the query.  # (N,)
+        asked: Similarity of the nearest known question.  # (N,)
     """
-    best = np.sort(match)[-2:]
-    others = np.where(match == best[-1], best[0], best[-1]) if len(match) > 1 else match
-    return np.stack([match, match - others, logit(passage), similarity], axis=1)
+    return np.stack([match, lead(match), logit(passage), similarity, asked, lead(asked)], axis=1)
+
+
+def lead(values: np.ndarray) -> np.ndarray:
+    """How far each lies ahead of the best other one; 0 where there is no other.  # (N,)"""
+    if len(values) < 2:
+        return np.zeros(len(values))
+    second, best = np.sort(values)[-2:]
+    return values - np.where(np.arange(len(values)) == values.argmax(), second, best)
 
 
 def rule_probabilities(features: np.ndarray, passage: float, calibration: Calibration) -> tuple[np.ndarray, float]:

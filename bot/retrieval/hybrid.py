@@ -26,7 +26,7 @@ from bot.retrieval.calibration import Calibration
 from bot.retrieval.documents import load_documents
 from bot.retrieval.questions import Question, join, read_questions
 from bot.retrieval.reranker import Reranker, rule_text
-from bot.retrieval.shelf import Shelf, build_shelf, find, rule_similarities, views_of
+from bot.retrieval.shelf import Shelf, asked_similarities, build_shelf, find, rule_similarities, views_of
 from bot.types import LANGUAGES, Hit, Language, Passage
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -131,7 +131,8 @@ def read_rules(shelf: Shelf, reader: Reranker, text: str, vector: np.ndarray, to
         return None
     lines = [rule_text(shelf.passages[n].heading, shelf.passages[n].text.splitlines()[place]) for _, n, place in near]
     similarity, numbers, places = (np.array(column) for column in zip(*near, strict=True))
-    features = calibration.rule_features(reader.logits(text, lines), total[numbers], similarity)
+    asked = asked_similarities(shelf, vector)[shelf.rule_starts[numbers] + places]
+    features = calibration.rule_features(reader.logits(text, lines), total[numbers], similarity, asked)
     return Rules(numbers, places, features)
 
 

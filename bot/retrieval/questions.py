@@ -1,13 +1,15 @@
 """Known questions: rows of a JSON Lines file that say which passages answer a question, or that none does.
 
-A row is `{"language", "text", "passages": [ids], "history": [{"role", "content"}]}`; other keys are ignored.
+A row is `{"language", "text", "passages": [ids], "history": [{"role", "content"}], "answer"}`; other keys are ignored.
+An answer that says a passage's lines as they stand tells which of them answer.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ class Question:
     """Ids; empty if no passage answers it."""
     context: tuple[str, ...] = ()
     """The shopper's earlier messages, oldest first."""
+    answer: str = ""
 
     @property
     def full_text(self) -> str:
@@ -58,11 +61,21 @@ def read_questions(path: Path | None, known_ids: Collection[str]) -> list[Questi
             raise DocumentError(f"{path}:{number} is not a known question; {what}.") from None
         kept = tuple(id for id in question.passages if id in known_ids)
         if question.language in LANGUAGES and (kept or not question.passages):
-            questions.append(Question(question.text, question.language, kept, question.context))
+            questions.append(replace(question, passages=kept))
     return questions
 
 
 def question_of(row: dict[str, Any]) -> Question:
     """A row as a question."""
     context = tuple(str(m["content"]) for m in row.get("history") or () if m["role"] == "user")
-    return Question(str(row["text"]), row["language"], tuple(map(str, row["passages"])), context)
+    passages = tuple(map(str, row["passages"]))
+    return Question(str(row["text"]), row["language"], passages, context, str(row.get("answer") or ""))
+
+
+def said_lines(answer: str, text: str) -> list[int]:
+    """Which lines of a passage's text an answer says, whole or cut short; numbers from 0."""
+    said = [part.strip().rstrip("。.") for part in _ENDS.split(answer)]
+    return [n for n, line in enumerate(text.splitlines()) if any(len(part) > 3 and part in line for part in said)]
+
+
+_ENDS = re.compile(r"\s*\[\d+\]\s*")

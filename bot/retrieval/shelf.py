@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 
 from bot.retrieval import dense, keyword
-from bot.retrieval.questions import Question
+from bot.retrieval.questions import Question, said_lines
 from bot.types import Language, Passage
 
 RANK_FEATURES = ("dense", "heading", "known", "taught", "keyword", "keyword_known")
@@ -46,6 +46,9 @@ class Shelf:
     view_starts: np.ndarray  # (P + 1,)
     known: faiss.Index
     known_owners: np.ndarray  # (K,)
+    rule_starts: np.ndarray  # (P + 1,), the lines of the first passage, of the second, and so on
+    asked: tuple[np.ndarray, np.ndarray]
+    """Which known question asks for which rule: rows of `known`, and numbers of lines.  # (A,), (A,)"""
     unanswerable: faiss.Index
     boundary: np.ndarray  # (D + 1,)
     """Between answerable and unanswerable questions: weights, then a bias."""
@@ -97,6 +100,12 @@ def build_shelf(
     pairs = [(row, number[id]) for row, question in enumerate(questions) for id in question.passages]
     known_rows = np.array([row for row, _ in pairs], dtype=np.int64)
     known_owners = np.array([owner for _, owner in pairs], dtype=np.int64)
+    rule_starts = np.cumsum([0, *(len(passage.text.splitlines()) for passage in passages)])
+    asked_for = [
+        (k, rule_starts[owner] + line)
+        for k, (row, owner) in enumerate(pairs)
+        for line in said_lines(questions[row].answer, passages[owner].text)
+    ]
     unanswerable_rows = np.array([row for row, q in enumerate(questions) if not q.passages], dtype=np.int64)
 
     taught = np.zeros((len(passages), view_vectors.shape[1]), np.float32)
@@ -118,6 +127,8 @@ def build_shelf(
         starts,
         dense.build_index(question_vectors[known_rows]),
         known_owners,
+        rule_starts,
+        (np.array([k for k, _ in asked_for], np.int64), np.array([rule for _, rule in asked_for], np.int64)),
         dense.build_index(question_vectors[unanswerable_rows]),
         boundary(question_vectors[known_rows], question_vectors[unanswerable_rows]),
         dense.unit(taught),
@@ -195,6 +206,15 @@ def rule_similarities(shelf: Shelf, number: int, query: np.ndarray) -> tuple[flo
     """How near each rule of a passage is to a query, in the passage's order; a lone rule is the text itself."""
     views = dense.rows(shelf.views)[shelf.view_starts[number] : shelf.view_starts[number + 1]]
     return tuple(float(s) for s in (views[2:] if len(views) > 2 else views[1:2]) @ query)
+
+
+def asked_similarities(shelf: Shelf, query: np.ndarray) -> np.ndarray:
+    """How near each rule's nearest known question is to a query; 0 for a rule that none asks for.  # (L,)"""
+    near = np.zeros(shelf.rule_starts[-1], np.float32)
+    questions, rules = shelf.asked
+    if len(questions):
+        np.maximum.at(near, rules, dense.rows(shelf.known)[questions] @ query)
+    return near
 
 
 def _candidates(shelf: Shelf, query: np.ndarray, *keyword_scores: np.ndarray) -> np.ndarray:

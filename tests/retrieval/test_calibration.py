@@ -9,6 +9,7 @@ import pytest
 from bot.errors import ModelError
 from bot.retrieval.calibration import (
     follow_features,
+    lead,
     load_calibration,
     logit,
     probabilities,
@@ -80,14 +81,14 @@ def test_a_follow_up_is_seen_by_how_it_opens_and_what_it_points_at(text, languag
 
 
 def test_a_rules_lead_is_counted_from_the_best_other_one() -> None:
-    features = rule_features(np.array([1.0, 4.0, 2.0]), np.full(3, 0.5), np.zeros(3))
-    assert features[:, 1].tolist() == [-3.0, 2.0, -2.0]
-    assert rule_features(np.array([1.0]), np.array([0.5]), np.zeros(1))[0, 1] == 0
+    assert lead(np.array([1.0, 4.0, 2.0])).tolist() == [-3.0, 2.0, -2.0]
+    assert lead(np.array([2.0, 2.0])).tolist() == [0.0, 0.0]
+    assert lead(np.array([1.0])).tolist() == [0.0]
 
 
 def test_rules_and_their_passage_decide_together_whether_anything_answers() -> None:
-    weighed = replace(CALIBRATION, rules=weights(4, at0=1.0), found=weights(2, at0=1.0, at1=1.0))
-    features = rule_features(np.array([2.0, -1.0]), np.full(2, 0.5), np.zeros(2))
+    weighed = replace(CALIBRATION, rules=weights(6, at0=1.0), found=weights(2, at0=1.0, at1=1.0))
+    features = rule_features(np.array([2.0, -1.0]), np.full(2, 0.5), np.zeros(2), np.zeros(2))
     rules, found = rule_probabilities(features, 0.7, weighed)
     assert np.allclose(rules, sigmoid(np.array([2.0, -1.0])))
     assert np.isclose(found, sigmoid(2.0 + logit(0.7)))
