@@ -71,9 +71,16 @@ class Watched:
 
 
 async def hold(shops: Sequence[Shop], contenders: Sequence[Contender]) -> list[Measured]:
-    """Tell every shop's rows for every contender, one engine at a time."""
+    """Tell every shop's rows for every contender, one engine at a time.
+
+    Raises:
+        ModelError: a base or adapter is missing or does not fit; nothing has been indexed or told.
+    """
     first = shops[0].settings
-    bot, templates = wiring.bot(_with(first, contenders[0]), progress=len(shops) == 1), wiring.templates(first)
+    templates = wiring.templates(first)
+    for contender in contenders:
+        await wiring.engine(_with(first, contender), templates).aclose()
+    bot = wiring.bot(_with(first, contenders[0]), progress=len(shops) == 1)
     engine, measured = bot.engine, []
     try:
         rest = tqdm(shops[1:], desc="indexing", unit="shop", disable=len(shops) == 1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bot import settings
-from bot.errors import ModelError, SettingsError
+from bot.errors import SettingsError
 from bot.retrieval.documents import load_documents
 from bot.types import LANGUAGES, Language
 from finetune import measure, report_page
@@ -67,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
         saved = None
         if args.gate and args.gate != IN_SERVICE:
             saved = read_figures(Path(args.gate), shops)
-        order = sorted(contenders, key=lambda contender: contender.adapter is None)  # What may not fit comes first.
-        by_name = {one.name: one for one in asyncio.run(hold(shops, order))}
-    measured = [by_name[contender.name] for contender in contenders]
+        measured = asyncio.run(hold(shops, contenders))
     if args.out:
         args.out.write_text("".join(map(_lines, measured)), encoding="utf-8")
     if args.html:
@@ -143,7 +141,6 @@ def read_contenders(args: argparse.Namespace, config: settings.Settings) -> list
 
     Raises:
         SettingsError: an adapter is missing, or the gate has nothing to compare.
-        ModelError: adapters that were trained for different bases or templates.
     """
     service, given = config.adapter_folder, args.adapter or ("none" if args.shops else None)
     wanted = [given, *args.compare, *([None] if args.gate == IN_SERVICE else [])]
@@ -164,12 +161,11 @@ def read_contenders(args: argparse.Namespace, config: settings.Settings) -> list
         chosen.setdefault(place, folder)
     if args.gate == IN_SERVICE:
         chosen[whole[-1]] = chosen.pop(whole[-1])  # Comes last.
-    passports = [(folder, _passport(folder)) for folder in chosen.values() if folder and config.engine == "local"]
-    for folder, passport in passports[1:]:
-        if passport != passports[0][1]:
-            raise ModelError(
-                f"{folder} and {passports[0][0]} were trained for different bases or templates; "
-                "measure each in its own tree."
+    for folder in filter(None, chosen.values()):
+        if config.engine == "local" and not (folder / "shoptalk.json").is_file():
+            raise SettingsError(
+                f"{folder} holds no adapter made by `finetune train` (no shoptalk.json); train one, "
+                "or say `none` for the base alone."
             )
     names = [
         folder.name if folder else "base alone" if config.engine == "local" else config.engine
@@ -179,18 +175,6 @@ def read_contenders(args: argparse.Namespace, config: settings.Settings) -> list
         Contender(str(folder) if names.count(name) > 1 else name, folder)
         for name, folder in zip(names, chosen.values(), strict=True)
     ]
-
-
-def _passport(folder: Path) -> tuple[Any, Any]:
-    """What an adapter was trained for: rendering and base."""
-    try:
-        passport = json.loads((folder / "shoptalk.json").read_text(encoding="utf-8"))
-        return passport.get("fingerprint"), passport.get("base_sha256")
-    except (OSError, ValueError, AttributeError):
-        raise SettingsError(
-            f"{folder} holds no adapter made by `finetune train` (no shoptalk.json that can be read); "
-            "train one, or say `none` for the base alone."
-        ) from None
 
 
 def read_figures(path: Path, shops: Sequence[Shop]) -> measure.Figures:

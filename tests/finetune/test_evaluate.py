@@ -6,6 +6,7 @@ import pytest
 
 from bot import prompt, settings, wiring
 from bot.engine.scripted import ScriptedEngine
+from bot.errors import ModelError
 from bot.types import LANGUAGES
 from finetune import unseen
 from finetune.__main__ import main
@@ -42,7 +43,7 @@ def shop(tmp_path, monkeypatch):
     )
     for name in ("mute", "good"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "shoptalk.json").write_text('{"fingerprint": "f", "base_sha256": "b"}')
+        (tmp_path / name / "shoptalk.json").write_text("{}")
     monkeypatch.setenv("BOT_KNOWLEDGE", str(tmp_path / "knowledge"))
     monkeypatch.setenv("BOT_ADAPTER", str(tmp_path / "good"))
 
@@ -127,10 +128,18 @@ def test_figures_of_other_rows_are_no_measure(shop, capsys):
     assert "was measured on 1 rows in en, this run on 2" in capsys.readouterr().err
 
 
-def test_adapters_of_different_bases_are_not_compared(shop, capsys):
-    (shop / "mute/shoptalk.json").write_text('{"fingerprint": "f", "base_sha256": "another"}')
+def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_told(shop, capsys, monkeypatch):
+    made = wiring.engine
+
+    def engine(config, templates):
+        if config.adapter_folder.name == "mute":
+            raise ModelError("mute was trained on another base")
+        return made(config, templates)
+
+    monkeypatch.setattr(wiring, "engine", engine)
+    monkeypatch.delattr(wiring, "bot")
     assert evaluate(shop, "--compare", shop / "mute") == 2
-    assert "different bases or templates" in capsys.readouterr().err
+    assert "trained on another base" in capsys.readouterr().err
 
 
 @pytest.fixture
