@@ -130,10 +130,15 @@ def choose(file: Path, passages: Mapping[str, Any], args: argparse.Namespace) ->
     rows = read_rows(file, passages)
     chosen: list[Row] = []
     for language in (args.language,) if args.language else LANGUAGES:
-        chosen += [row for row in rows if row.language == language][: args.limit]
+        chosen += spread([row for row in rows if row.language == language], args.limit)
     if not chosen:
         raise SettingsError(f"{file} has no rows" + (f" in {args.language}." if args.language else "."))
     return chosen
+
+
+def spread(rows: Sequence[Row], limit: int | None) -> Sequence[Row]:
+    """So many rows from all over a file, which may be sorted by kind; all if there are no more."""
+    return rows if limit is None or limit >= len(rows) else [rows[i * len(rows) // limit] for i in range(limit)]
 
 
 def read_contenders(args: argparse.Namespace, config: settings.Settings) -> list[Contender]:

@@ -152,7 +152,7 @@ def abstention(rows: Iterable[Result]) -> tuple[float | None, float | None, floa
     return (
         both / declined if declined else None,
         both / none if none else None,
-        2 * both / (declined + none) if declined + none else None,
+        2 * both / (declined + none) if none else None,
     )
 
 

@@ -10,6 +10,7 @@ from bot.errors import ModelError
 from bot.types import LANGUAGES
 from finetune import unseen
 from finetune.__main__ import main
+from finetune.evaluate import spread
 from finetune.unseen_kinds import read_templates
 from tests.finetune.small import write_rows
 from tests.parts import RETURNS, SHIPPING, TEMPLATES, WordRetriever, make_bot
@@ -140,6 +141,11 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_told(shop, c
     monkeypatch.delattr(wiring, "bot")
     assert evaluate(shop, "--compare", shop / "mute") == 2
     assert "trained on another base" in capsys.readouterr().err
+
+
+def test_a_limit_takes_rows_from_all_over_the_file():
+    assert spread(range(10), 4) == [0, 2, 5, 7]
+    assert spread(range(3), 4) == spread(range(3), None) == range(3)
 
 
 @pytest.fixture

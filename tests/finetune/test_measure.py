@@ -29,6 +29,7 @@ def test_abstention_is_right_where_the_documents_hold_no_answer():
 
 def test_abstention_of_nothing_is_no_figure():
     assert measure.abstention([result()]) == (None, None, None)
+    assert measure.abstention([result(outcome="abstained")]) == (0, None, None)
     assert measure.abstention([none("answered")]) == (None, 0, 0)
 
 
