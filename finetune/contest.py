@@ -19,7 +19,7 @@ from bot import evidence, prompt, tokens, turn, wire, wiring
 from bot.errors import PromptTooLong
 from bot.protocols import Retriever
 from bot.settings import Settings
-from bot.types import LANGUAGES, Hit, Language, Message, Passage
+from bot.types import LANGUAGES, Citation, Hit, Language, Message, Passage
 from finetune import measure
 from finetune.data import Row, renumber
 from finetune.measure import Measured, Result
@@ -126,8 +126,8 @@ async def run_row(bot: turn.Bot, row: Row, passages: Mapping[str, Passage]) -> R
     seconds = time.perf_counter() - began
     last = (await bot.store.events(conversation))[-1].data
     shown = last["text"] if outcome != "handed_off" else ""
-    citations = last.get("citations", [])
-    cited = [passages[c["passage_id"]] for c in citations if c["passage_id"] in passages]
+    citations = tuple(Citation(**data) for data in last.get("citations", []))
+    cited = [passages[c.passage_id] for c in citations if c.passage_id in passages]
     found = [hit.passage.id for hit in watched.found]
     ranks = [found.index(p) + 1 for p in row.passages if p in found]
     body = evidence.MARK.sub("", shown)
@@ -139,7 +139,7 @@ async def run_row(bot: turn.Bot, row: Row, passages: Mapping[str, Passage]) -> R
         unsupported=measure.unsupported(shown, cited) if outcome in ("answered", "quoted") else (),
         right_language=not body or wire.language_of(None, body) == row.language, seconds=seconds,
         history=tuple(m.content for m in row.history),
-        citations=tuple(f"[{c['n']}] {c['title']}: {c['quote']}" for c in citations),
+        citations=citations,
         loss=loss, tokens=weighed,
     )  # fmt: skip
 

@@ -71,8 +71,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         args.out.write_text("".join(map(_lines, measured)), encoding="utf-8")
     if args.html:
-        where = f"Shops never seen: {len(shops)}" if args.shops else f"Split {args.split}"
-        args.html.write_text(report_page.page(where, measured), encoding="utf-8")
+        where = f"{len(shops)} shops never seen" if args.shops else f"split {args.split}"
+        subject = f"{sum(len(shop.rows) for shop in shops)} questions, {where}"
+        args.html.write_text(report_page.page(subject, measured), encoding="utf-8")
     if args.json:
         print(json.dumps(as_dict(measured), ensure_ascii=False, indent=2))
     else:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import evidence
-from bot.types import Language, Passage, Release
+from bot.types import Citation, Language, Passage, Release
 
 OUTCOMES = ("answered", "quoted", "abstained", "handed_off")
 DECLINED = ("abstained", "handed_off")
@@ -42,8 +42,7 @@ class Result:
     seconds: float
     history: tuple[str, ...] = ()
     """What was said before, oldest first."""
-    citations: tuple[str, ...] = ()
-    """What was cited: number, title and quotation."""
+    citations: tuple[Citation, ...] = ()
     loss: float | None = None
     """Cross-entropy of the reference under the served prompt, summed over its tokens, in nats; None: not measured."""
     tokens: int = 0
@@ -119,7 +118,7 @@ def _of(rows: Sequence[Result], general: float | None) -> dict[str, float | None
     for k in (1, 3):
         one[f"retrieval hit@{k}"] = share(r.rank is not None and r.rank <= k for r in asked)
     for outcome in OUTCOMES:
-        one[f"{outcome} (answerable)"] = share(r.outcome == outcome for r in asked)
+        one[f"{outcome.replace('_', ' ')} (answerable)"] = share(r.outcome == outcome for r in asked)
     one["key facts right (answerable)"] = share(r.facts_right for r in asked)
     one["key facts right (where answered)"] = share(r.facts_right for r in asked if r.outcome == "answered")
     one["unsupported claims shown"] = sum(len(r.unsupported) for r in rows)

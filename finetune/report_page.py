@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from bot.types import Citation
 from finetune import measure
 from finetune.measure import OUTCOMES, SPOKEN, Measured, Result
 
 EXAMPLES = 20
 """Turns that are shown of a language's outcome."""
-NAMES = {"answered": "answered", "quoted": "quoted", "abstained": "abstained", "handed_off": "handed off"}
 TAGS = {"en": "en", "zh": "zh-Hans"}
 
 STYLE = """
@@ -30,7 +30,7 @@ h1 { font-size: 1.5rem; margin: 0.5rem 0; } h2 { font-size: 1.2rem; margin: 2.5r
 h3 { font-size: 1rem; margin: 1.5rem 0 0.3rem; } p { margin: 0.3rem 0; } .soft { color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th, td { padding: 0.25rem 0.5rem; border-bottom: 1px solid var(--line); text-align: left; font-weight: normal; }
-thead th { font-weight: 600; vertical-align: bottom; }
+thead th { font-weight: 600; white-space: nowrap; }
 td, thead th + th { text-align: right; font-variant-numeric: tabular-nums; }
 th:first-child { padding-left: 0; } td:last-child, th:last-child { padding-right: 0; }
 svg { display: block; width: 100%; height: 1.4rem; border-radius: 0.3rem; background: var(--card); }
@@ -108,14 +108,19 @@ def _bar(name: str, rows: Sequence[Result]) -> str:
     for outcome, count in counts.items():
         percent = 100 * count / len(rows)
         pieces.append(f'<rect class="{outcome}" x="{x:.2f}" width="{percent:.2f}" height="10"/>' if count else "")
-        keys.append(f'<span><i class="dot {outcome}"></i>{NAMES[outcome]} {percent:.0f} %</span>')
+        keys.append(f'<span><i class="dot {outcome}"></i>{_named(outcome)} {percent:.0f} %</span>' if count else "")
         x += percent
-    said = ", ".join(f"{NAMES[outcome]} {count}" for outcome, count in counts.items())
+    said = ", ".join(f"{_named(outcome)} {count}" for outcome, count in counts.items())
     return (
         f'<div class="bar">{len(rows)} {name}'
         f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{name}: {said}">{"".join(pieces)}'
         f'</svg><div class="keys">{" ".join(keys)}</div></div>'
     )
+
+
+def _named(word: str) -> str:
+    """An outcome or kind as it is read."""
+    return word.replace("_", " ")
 
 
 def pick(results: Sequence[Result], count: int = EXAMPLES) -> list[Result]:
@@ -132,12 +137,18 @@ def _turns(one: Measured, language: str, *, several: bool) -> str:
         chosen, wrong = pick(rows), sum(bool(measure.faults(r)) for r in rows)
         shown = "" if len(chosen) == len(rows) else f", {len(chosen)} shown"
         parts.append(
-            f'<details><summary><i class="dot {outcome}"></i>{NAMES[outcome].capitalize()} '
+            f'<details><summary><i class="dot {outcome}"></i>{_named(outcome).capitalize()} '
             f'<span class="soft">{len(rows)} turns, {wrong} wrong{shown}</span></summary>'
             + "".join(map(_turn, chosen))
             + "</details>"
         )
     return "\n".join(parts)
+
+
+def _cited(citation: Citation, shown: str) -> str:
+    """Where it stands, and what it quotes if that cannot be read already."""
+    quote = "" if citation.quote in shown else f"\n{citation.quote}"
+    return f"[{citation.n}] {citation.title}{quote}"
 
 
 def _turn(result: Result) -> str:
@@ -150,11 +161,11 @@ def _turn(result: Result) -> str:
         ("shown", result.shown or "(handed to a human agent)"),
         ("reference", result.reference),
         ("facts", facts),
-        ("cited", "\n".join(result.citations)),
+        ("cited", "\n".join(_cited(citation, result.shown) for citation in result.citations)),
     )
     lang = f'lang="{TAGS[result.language]}"'
     lines = "".join(f"<dt>{name}</dt><dd {lang}>{escape(text)}</dd>" for name, text in fields if text)
     return (
         f"<article{' class=wrong' if found else ''}><strong {lang}>{escape(result.text)}</strong><br>{verdict} "
-        f'<span class="soft">{escape(f"{place}{result.id}, {result.kind}")}</span><dl>{lines}</dl></article>'
+        f'<span class="soft">{escape(f"{place}{result.id}, {_named(result.kind)}")}</span><dl>{lines}</dl></article>'
     )

@@ -46,7 +46,8 @@ async def test_a_row_is_told_as_a_turn_and_counted(bot):
     figures = measure.figures(results)["en"]
     assert [r.outcome for r in results] == ["answered", "abstained"]
     assert results[0].history == ("express?", "It costs $14.95. [1]")
-    assert results[0].citations == (f"[1] Shipping: Costs: {SHIPPING.text.splitlines()[0]}",)
+    [citation] = results[0].citations
+    assert (citation.n, citation.passage_id, citation.quote) == (1, SHIPPING.id, SHIPPING.text.splitlines()[0])
     assert figures["key facts right (answerable)"] == 1
     assert figures["retrieval hit@1"] == 1
     assert figures["abstention F1"] == 1

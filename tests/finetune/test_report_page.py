@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+from bot.types import Citation
 from finetune import report_page
 from tests.finetune.results import measured, result
 
@@ -27,7 +28,7 @@ class Tags(HTMLParser):
 def test_hostile_text_stays_text_wherever_it_comes_from():
     hostile = result(
         id=HOSTILE, text=HOSTILE, reference=HOSTILE, shown=HOSTILE, unsupported=(HOSTILE,), history=(HOSTILE,),
-        citations=(HOSTILE,), shop=HOSTILE, kind=HOSTILE,
+        citations=(Citation(1, HOSTILE, HOSTILE, HOSTILE, f"quote {HOSTILE}", HOSTILE),), shop=HOSTILE, kind=HOSTILE,
     )  # fmt: skip
     read = Tags(report_page.page(HOSTILE, [measured(hostile, name=HOSTILE), measured(hostile)]))
     assert not {"img", "script"} & {tag for tag, _ in read.tags}
@@ -57,6 +58,12 @@ def test_bars_say_how_turns_ended():
         "answerable: answered 1, quoted 1, abstained 0, handed off 0",
         "unanswerable: answered 0, quoted 0, abstained 1, handed off 0",
     ]
+
+
+def test_a_quotation_that_was_shown_is_not_shown_again():
+    cited = (Citation(1, "d", "p", "Shipping: Costs", "It takes 3 days."), Citation(2, "d", "q", "Late", "Up to 9."))
+    text = report_page.page("x", [measured(result(citations=cited))])
+    assert "[1] Shipping: Costs\n[2] Late\nUp to 9.</dd>" in text
 
 
 def test_contenders_stand_side_by_side():
