@@ -85,8 +85,9 @@ async def hold(shops: Sequence[Shop], contenders: Sequence[Contender]) -> list[M
     try:
         rest = tqdm(shops[1:], desc="indexing", unit="shop", disable=len(shops) == 1)
         retrievers = [bot.retriever, *(wiring.retriever(shop.settings) for shop in rest)]
-        turns = sum(len(shop.rows) for shop in shops) if len(shops) == 1 else 0
-        with tqdm(total=len(contenders) * (turns or len(shops)), unit="turn" if turns else "shop") as bar:
+        turns, several = sum(len(shop.rows) for shop in shops), len(shops) > 1
+        total = len(contenders) * (len(shops) if several else turns)
+        with tqdm(total=total, unit="shop" if several else "turn") as bar:
             for n, contender in enumerate(contenders):
                 bar.set_description(contender.name)
                 if n:
@@ -101,8 +102,10 @@ async def hold(shops: Sequence[Shop], contenders: Sequence[Contender]) -> list[M
                     )  # fmt: skip
                     for row in shop.rows:
                         results.append(replace(await run_row(here, row, shop.passages), shop=shop.name))
-                        bar.update(bool(turns))
-                    bar.update(not turns)
+                        if not several:
+                            bar.update()
+                    if several:
+                        bar.update()
                 release = wiring.release(_with(first, contender), engine, bot.retriever)
                 general = await asyncio.to_thread(general_loss, engine)
                 measured.append(Measured(contender.name, release, tuple(results), general))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import sys
 import tempfile
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         subject = f"{sum(len(shop.rows) for shop in shops)} questions, {where}"
         args.html.write_text(report_page.page(subject, measured), encoding="utf-8")
     if args.json:
-        print(json.dumps(as_dict(measured), ensure_ascii=False, indent=2))
+        print(json.dumps(as_dict(measured, shops), ensure_ascii=False, indent=2))
     else:
         print(table(measured))
     if not args.gate:
@@ -190,15 +191,12 @@ def read_figures(path: Path, shops: Sequence[Shop]) -> measure.Figures:
         SettingsError: there are none, or they were measured on other rows.
     """
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))["contenders"][0]["figures"]
-        for language in sorted({row.language for shop in shops for row in shop.rows}):
-            here = sum(row.language == language for shop in shops for row in shop.rows)
-            there = figures.get(language, {"rows": 0})["rows"]
-            if there != here:
-                raise SettingsError(
-                    f"{path} was measured on {there} rows in {language}, this run on {here}; measure both on the same."
-                )
-            if missing := [name for name in measure.GATED if name not in figures[language]]:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        figures = saved["contenders"][0]["figures"]
+        if saved["rows"] != mark(shops):
+            raise SettingsError(f"{path} was measured on other rows than these; measure both on the same.")
+        for one in figures.values():
+            if missing := [name for name in measure.GATED if name not in one]:
                 raise KeyError(missing[0])
         return figures
     except OSError as error:
@@ -212,13 +210,16 @@ def _lines(one: Measured) -> str:
     return "".join(json.dumps({"contender": one.name, **asdict(r)}, ensure_ascii=False) + "\n" for r in one.results)
 
 
-def as_dict(measured: Sequence[Measured]) -> dict[str, Any]:
+def mark(shops: Sequence[Shop]) -> str:
+    """Sixteen hex digits that tell which rows were measured."""
+    asked = [(shop.name, row.id, row.text, row.answer) for shop in shops for row in shop.rows]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def as_dict(measured: Sequence[Measured], shops: Sequence[Shop]) -> dict[str, Any]:
     """What `--json` prints, and `--gate` reads again."""
-    return {
-        "contenders": [
-            {"name": one.name, "release": asdict(one.release), "figures": one.figures} for one in measured
-        ]
-    }  # fmt: skip
+    contenders = [{"name": one.name, "release": asdict(one.release), "figures": one.figures} for one in measured]
+    return {"rows": mark(shops), "contenders": contenders}
 
 
 def table(measured: Sequence[Measured]) -> str:
