@@ -138,7 +138,7 @@ def _turns(one: Measured, language: str, *, several: bool) -> str:
         shown = "" if len(chosen) == len(rows) else f", {len(chosen)} shown"
         parts.append(
             f'<details><summary><i class="dot {outcome}"></i>{_named(outcome).capitalize()} '
-            f'<span class="soft">{len(rows)} turns, {wrong} wrong{shown}</span></summary>'
+            f'<span class="soft">{len(rows)} {"turn" if len(rows) == 1 else "turns"}, {wrong} wrong{shown}</span></summary>'
             + "".join(map(_turn, chosen))
             + "</details>"
         )
@@ -155,7 +155,6 @@ def _turn(result: Result) -> str:
     found = measure.faults(result)
     verdict = f'<span class="bad">{escape("; ".join(found))}</span>' if found else '<span class="good">right</span>'
     facts = "" if result.kind == "unanswerable" else "right" if result.facts_right else "not all shown"
-    place = f"{result.shop}, " if result.shop else ""
     fields = (
         ("before", "\n".join(result.history)),
         ("shown", result.shown or "(handed to a human agent)"),
@@ -167,5 +166,5 @@ def _turn(result: Result) -> str:
     lines = "".join(f"<dt>{name}</dt><dd {lang}>{escape(text)}</dd>" for name, text in fields if text)
     return (
         f"<article{' class=wrong' if found else ''}><strong {lang}>{escape(result.text)}</strong><br>{verdict} "
-        f'<span class="soft">{escape(f"{place}{result.id}, {_named(result.kind)}")}</span><dl>{lines}</dl></article>'
+        f'<span class="soft">{escape(f"{result.id}, {_named(result.kind)}")}</span><dl>{lines}</dl></article>'
     )

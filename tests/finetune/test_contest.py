@@ -12,9 +12,12 @@ from tests.parts import PASSAGES, RETURNS, SHIPPING, TEMPLATES, make_bot
 
 
 class WordsEngine(ScriptedEngine):
-    """Each word costs a nat if it does not stand in what came before."""
+    """Each word costs a nat if it does not stand in what came before; the last text weighed is kept."""
+
+    weighed = ""
 
     def loss(self, before, after):
+        self.weighed = after
         text = before if isinstance(before, str) else before[-1].content
         return float(sum(word not in text for word in after.split())), len(after.split())
 
@@ -64,7 +67,8 @@ async def test_the_loss_is_that_of_the_answer_renumbered_under_the_served_prompt
     question = "Standard delivery costs and items returned?"
     own = row(question, passages=(RETURNS.id,), answer="Within 30 fortnights [1]")
     [result] = await told(bot, own)
-    assert (result.loss, result.tokens) == (2.0, 4)  # "Within" and "fortnights"; "[2]" stands before the passage.
+    assert bot.engine.weighed == "Within 30 fortnights [2]"
+    assert (result.loss, result.tokens) == (2.0, 4)
     [without] = await told(replace(bot, top_k=1), own)
     assert (without.loss, without.tokens) == (None, 0)
 
