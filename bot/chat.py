@@ -1,84 +1,51 @@
 """The shopper's door: hello, resume, frames in, events out.
 
-Reads frames, writes what they say in the log, and hands the rest to `live`. Decides nothing about answers.
+Writes in the log what the frames say, and hands the rest to `live`. Decides nothing about answers.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 
-from bot import tokens, turn, wire
-from bot.errors import FrameError, IdempotencyConflict, NotFound, StoreError
+from bot import handoff, sockets, tokens, turn, wire
+from bot.errors import ConversationClosed, FrameError, NotFound
 from bot.history import read_log
-from bot.sockets import (
-    Closed,
-    Door,
-    about,
-    error_data,
-    frame_error,
-    origin_allowed,
-    quietly,
-    receive,
-    send,
-)
+from bot.protocols import Subscription
+from bot.sockets import Closed, Door, Socket, error_data
 from bot.types import Conversation, Language
 
-log = logging.getLogger(__name__)
-
-HELLO_S = 10.0
+BOT_ONLY = ("message.started", "message.delta", "status")
+"""What a listener may hear of an answer before it is in the log."""
 
 
 async def serve(ws: WebSocket, door: Door) -> None:
     """One shopper's socket, from hello to its end."""
-    await ws.accept()
-    if not origin_allowed(ws.headers.get("origin"), ws.headers.get("host"), door.origins):
-        return await ws.close(wire.CLOSE["origin_refused"], "origin refused")
-    try:
-        hello = await _hello(ws)
-        await _Session(ws, door, hello).run()
-    except Closed as closed:
-        await quietly(ws.close(closed.code, str(closed)))
-    except (WebSocketDisconnect, RuntimeError):
-        pass  # The shopper has gone; starlette raises RuntimeError for a send after that.
-    except StoreError as error:
-        log.error("socket closed: %s", error)
-        await quietly(send(ws, wire.envelope("error", None, error_data("try_later", "Please try again.", True))))
-        await quietly(ws.close(wire.CLOSE["try_later"], "try later"))
 
+    async def session(sock: Socket) -> None:
+        await _Session(sock, door, await sock.hello(wire.SHOPPER_FRAMES, wire.Hello)).run()
 
-async def _hello(ws: WebSocket) -> wire.Hello:
-    try:
-        async with asyncio.timeout(HELLO_S):
-            while True:
-                try:
-                    frame = wire.parse(await receive(ws))
-                except FrameError as error:
-                    await send(ws, wire.envelope("error", None, frame_error(error)))
-                    raise Closed("bad_frames") from None
-                if isinstance(frame, wire.Hello):
-                    return frame
-                if not isinstance(frame, wire.Pong):
-                    raise Closed("no_hello")
-    except TimeoutError:
-        raise Closed("no_hello") from None
+    await sockets.serve(ws, door, session)
 
 
 class _Session:
-    def __init__(self, ws: WebSocket, door: Door, hello: wire.Hello) -> None:
-        self.ws, self.door, self.hello = ws, door, hello
+    def __init__(self, sock: Socket, door: Door, hello: wire.Hello) -> None:
+        self.sock, self.door, self.hello = sock, door, hello
         self.live, self.store = door.live, door.live.bot.store
         self.sent_seq = hello.last_seq
-        self.unanswered_pings = 0
-        self.recent: tuple[deque[float], deque[float]] = (deque(), deque())
+        self.owner = ""
+        self.completed: set[str] = set()
+        """Answers that this socket has heard the end of."""
+        self.shown: tuple[str, int] = ("", 0)
+        """The answer in flight, and the index of its next delta."""
+        self.recent: defaultdict[str, deque[float]] = defaultdict(deque)
+        """When frames came in the last minute, by type; `refused` holds those over the limit."""
         self.conversation: Conversation
 
     async def run(self) -> None:
@@ -88,25 +55,15 @@ class _Session:
             if shopper_id is None:
                 raise Closed("token_refused")
         self.conversation, resume_token = await self._open(shopper_id)
-        conversation_id = self.conversation.id
+        conversation_id = self.sock.conversation_id = self.conversation.id
         self.live.join(conversation_id)
         try:
             # Subscribe first, read the log after: nothing falls between.
             async with aclosing(self.live.bus.subscribe(conversation_id)) as items:
                 await self._welcome(resume_token)
-                tasks = [
-                    asyncio.create_task(self._pump(items)),
-                    asyncio.create_task(self._ping()),
-                    asyncio.create_task(self._read()),
-                ]
-                try:
-                    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+                await sockets.until_one_ends(
+                    self._pump(items), self.sock.ping(), self.sock.read(wire.SHOPPER_FRAMES, self._act)
+                )
         finally:
             self.live.leave(conversation_id)
 
@@ -133,34 +90,34 @@ class _Session:
     async def _welcome(self, resume_token: str | None) -> None:
         conversation = await self.store.conversation(self.conversation.id)
         templates = self.live.bot.templates[conversation.locale]
-        await self._send(
+        self.owner = public_owner(conversation.owner)
+        await self.sock.send(
             "welcome",
             {
                 "conversation_id": conversation.id, "resume_token": resume_token, "seq": conversation.seq,
-                "owner": public_owner(conversation.owner), "epoch": conversation.epoch, "locale": conversation.locale,
+                "owner": self.owner, "epoch": conversation.epoch, "locale": conversation.locale,
                 "greeting": templates.say("greeting"), "starters": list(templates.texts["starters"]),
             },
         )  # fmt: skip
         if self.sent_seq > conversation.seq:
-            await self._send("resync_required", {"from_seq": 0})
+            await self.sock.send("resync_required", {"from_seq": 0})
             self.sent_seq = 0
         await self._catch_up()
         if in_flight := self.live.in_flight(conversation.id):
             answer_id, deltas = in_flight
             seen = self.hello.delta_from
-            first = seen.index if seen and seen.message_id == answer_id else 0
-            await self._send("message.started", {"message_id": answer_id})
-            for delta in deltas[first:]:
-                await self._send("message.delta", delta)
-        if conversation.owner == "queued":
+            self.shown = (answer_id, seen.index if seen and seen.message_id == answer_id else 0)
+            await self._passing("message.started", {"message_id": answer_id})
+            for delta in deltas:
+                await self._passing("message.delta", delta)
+        if self.owner == "queued":
             await self._position()
 
     async def _position(self) -> None:
         if position := (await self.live.positions()).get(self.conversation.id):
-            await self._send("queue.position", position)
+            await self.sock.send("queue.position", position)
 
-    async def _send(self, type: str, data: Mapping[str, Any]) -> None:
-        await send(self.ws, wire.envelope(type, self.conversation.id, data))
+    # Events out
 
     async def _catch_up(self) -> None:
         while events := await self.store.events(self.conversation.id, after=self.sent_seq, limit=500):
@@ -168,10 +125,26 @@ class _Session:
                 await self._event(wire.event_frame(event))
 
     async def _event(self, frame: dict[str, Any]) -> None:
+        frame = shoppers_view(frame)
         self.sent_seq = frame["seq"]
-        await send(self.ws, shoppers_view(frame))
+        if frame["type"] == "owner.changed":
+            self.owner = frame["data"]["owner"]
+        elif frame["type"] == "message.completed":
+            self.completed.add(frame["data"]["message_id"])
+        await self.sock.frame(frame)
 
-    async def _pump(self, items: Any) -> None:
+    async def _passing(self, type: str, data: Mapping[str, Any]) -> None:
+        """Tell of an answer in flight, unless somebody else has taken over, it has ended, or it was told already."""
+        if self.owner != handoff.BOT or data.get("message_id") in self.completed:
+            return
+        if type == "message.delta":
+            answer_id, index = data["message_id"], data["index"]
+            if self.shown[0] == answer_id and index < self.shown[1]:
+                return
+            self.shown = (answer_id, index + 1)
+        await self.sock.send(type, data)
+
+    async def _pump(self, items: Subscription) -> None:
         async for item in items:
             if (seq := item.get("seq")) is not None:
                 if seq == self.sent_seq + 1:
@@ -180,53 +153,18 @@ class _Session:
                     await self._catch_up()
             elif item["type"] in ("log.grown", "lagged"):
                 await self._catch_up()
+            elif item["type"] in BOT_ONLY:
+                await self._passing(item["type"], item["data"])
             elif item["type"] != "typing" or item["data"]["role"] != "shopper":
-                await send(self.ws, item)
+                await self.sock.frame(item)
 
-    async def _ping(self) -> None:
-        while True:
-            await asyncio.sleep(self.door.ping_s)
-            if self.unanswered_pings >= 2:
-                raise Closed("going_away")
-            self.unanswered_pings += 1
-            await self._send("ping", {"t": time.time()})
-
-    async def _read(self) -> None:
-        bad = 0
-        while True:
-            raw = await receive(self.ws)
-            self.unanswered_pings = 0
-            client_id = None
-            try:
-                frame = wire.parse(raw)
-                client_id = getattr(frame, "client_id", None)
-                await self._act(frame)
-                bad = 0
-            except FrameError as error:
-                bad += 1
-                await self._send("error", frame_error(error))
-                if bad >= wire.MAX_BAD_FRAMES:
-                    raise Closed("bad_frames") from None
-            except IdempotencyConflict:
-                message = "This `client_id` was used for another text."
-                await self._send(
-                    "error", error_data("idempotency_conflict", message, False, "client_id", **about(client_id))
-                )
-            except StoreError as error:
-                log.error("frame not carried out: %s", error)
-                message = "Nothing was saved; please try again."
-                await self._send("error", error_data("try_later", message, True, **about(client_id)))
+    # Frames in
 
     async def _act(self, frame: wire.Frame) -> None:
         conversation_id = self.conversation.id
-        if not isinstance(frame, wire.Pong | wire.Read) and self._too_fast(isinstance(frame, wire.Typing)):
-            if not isinstance(frame, wire.Typing):
-                wait = error_data(
-                    "too_fast", "Too many messages; please wait a moment.", True,
-                    **about(getattr(frame, "client_id", None)),
-                )  # fmt: skip
-                await self._send("error", wait)
-            return
+        # Each type has a limit of its own, so that many messages do not use up the button to a person.
+        if not isinstance(frame, wire.Pong | wire.Read) and not self._room(type(frame).__name__):
+            return await self._refuse(frame)
         match frame:
             case wire.MessageSend():
                 await self._message(frame)
@@ -237,9 +175,9 @@ class _Session:
             case wire.Typing():
                 await self.live.publish(conversation_id, "typing", {"on": frame.on, "role": "shopper"})
             case wire.Feedback():
-                log_ids = {e.data.get("message_id") for e in await turn.whole_log(self.store, conversation_id)}
-                if frame.message_id not in log_ids:
-                    raise FrameError("bad_frame", "`message_id`: no such message here.", "message_id")
+                log = await turn.whole_log(self.store, conversation_id)
+                if frame.message_id not in {e.data["message_id"] for e in log if e.type == "message.completed"}:
+                    raise FrameError("bad_frame", "`message_id`: no such answer here.", "message_id")
                 await self._append("feedback.given", frame)
             case wire.CsatSubmit():
                 await self._append("csat.given", frame)
@@ -248,41 +186,52 @@ class _Session:
             case _:
                 pass  # pong and read need nothing more
 
+    def _room(self, kind: str) -> bool:
+        """Whether fewer of this kind came in the last minute than allowed; then this one counts."""
+        now, recent = time.monotonic(), self.recent[kind]
+        while recent and recent[0] < now - 60:
+            recent.popleft()
+        if len(recent) >= self.door.messages_per_minute:
+            return False
+        recent.append(now)
+        return True
+
+    async def _refuse(self, frame: wire.Frame) -> None:
+        """Say that it was too fast; typing is dropped without a word, and who does not listen is closed."""
+        if isinstance(frame, wire.Typing):
+            return
+        if not self._room("refused"):
+            raise Closed("too_fast")
+        about = {"client_id": frame.client_id} if isinstance(frame, wire.MessageSend) else {}
+        await self.sock.send(
+            "error", error_data("too_fast", "Too many messages; please wait a moment.", True, **about)
+        )
+
     async def _append(self, type: str, frame: wire.Frame) -> None:
         data = frame.model_dump(exclude={"type"}, exclude_none=True)
         await self.live.announce(await self.store.append(self.conversation.id, type, data))
 
     async def _message(self, frame: wire.MessageSend) -> None:
-        conversation = await self.store.conversation(self.conversation.id)
-        if conversation.owner == "closed":
-            return await self._send(
-                "error", error_data("closed", "This conversation is closed; start a new one.", False,
-                                client_id=frame.client_id)
-            )  # fmt: skip
         event, new = await self.store.append_message(
-            conversation.id, client_id=frame.client_id, message_id=f"m_{uuid.uuid4().hex}", text=frame.text
+            self.conversation.id, client_id=frame.client_id, message_id=f"m_{uuid.uuid4().hex}", text=frame.text
         )
         message_id = event.data["message_id"]
-        await self._send("ack", {"client_id": frame.client_id, "message_id": message_id, "seq": event.seq})
-        if new:
-            await self.live.announce(event)
-            self.live.start(conversation.id, message_id)
-
-    def _too_fast(self, typing: bool) -> bool:
-        """Whether this frame is over the limit of the last minute; typing has a limit of its own."""
-        now, recent = time.monotonic(), self.recent[typing]
-        while recent and recent[0] < now - 60:
-            recent.popleft()
-        if len(recent) >= self.door.messages_per_minute:
-            return True
-        recent.append(now)
-        return False
+        try:
+            await self.sock.send("ack", {"client_id": frame.client_id, "message_id": message_id, "seq": event.seq})
+        finally:  # It is in the log: it is answered, though nobody may be there to hear the ack.
+            if new:
+                await self.live.announce(event)
+                self.live.start(self.conversation.id, message_id)
+            else:
+                await self.live.recover(self.conversation.id)
 
     async def _request_person(self) -> None:
         conversation = await self.store.conversation(self.conversation.id)
-        if conversation.owner == "queued":
+        if conversation.owner == handoff.QUEUED:
             return await self._position()
-        if conversation.owner != "bot":
+        if conversation.owner == handoff.CLOSED:
+            raise ConversationClosed(f"Conversation {conversation.id} is closed.")
+        if conversation.owner != handoff.BOT:
             return
         told = read_log(await turn.whole_log(self.store, conversation.id), "")
         language: Language = wire.language_of(conversation.locale, told.questions[-1] if told.questions else "")
@@ -300,7 +249,7 @@ class _Session:
 
 def public_owner(owner: str) -> str:
     """The owner without the human agent's id, which is the desk's."""
-    return "human" if owner.startswith("human:") else owner
+    return "human" if handoff.held_by(owner) is not None else owner
 
 
 def shoppers_view(frame: dict[str, Any]) -> dict[str, Any]:

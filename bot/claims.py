@@ -50,7 +50,9 @@ _SMALL = (
 ).split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _WORDS = {w: n for n, w in enumerate(_SMALL)} | {w: 10 * n for n, w in enumerate(_TENS, 2)}
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS: tuple[str, ...] = tuple(
+    "january february march april may june july august september october november december".split()
+)
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 _CN_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _CN_SCALES = {"十": 10, "百": 100, "千": 1000}

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,17 +17,10 @@ from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query
 from pydantic import BaseModel, Field
 
 from bot import handoff, tokens, turn, wire
-from bot.errors import (
-    AlreadyClaimed,
-    AtCapacity,
-    IdempotencyConflict,
-    NotFound,
-    NotQueued,
-    StaleEpoch,
-    StoreError,
-)
+from bot.errors import IdempotencyConflict, StaleEpoch, StoreError
 from bot.live import Live
-from bot.sockets import Door, error_data
+from bot.sockets import Door
+from bot.types import Language
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +39,30 @@ class Desk:
     def __init__(self, live: Live, *, capacity: int, lease_s: float) -> None:
         self.live, self.store = live, live.bot.store
         self.capacity, self.lease_s = capacity, lease_s
+        self._seats: dict[str, asyncio.Event] = {}
+        """Who sits at the desk, by id; the event is set once they have sat down elsewhere."""
+
+    @asynccontextmanager
+    async def seat(self, agent: Agent) -> AsyncIterator[asyncio.Event]:
+        """Sit at the desk; the event that is handed out is set when the same human agent sits down elsewhere."""
+        if (elsewhere := self._seats.get(agent.id)) is not None:
+            elsewhere.set()
+        taken = self._seats[agent.id] = asyncio.Event()
+        try:
+            await self._seated()
+            yield taken
+        finally:
+            if self._seats.get(agent.id) is taken:
+                del self._seats[agent.id]
+                await self._seated()
+
+    async def _seated(self) -> None:
+        """Who waits is told how long, now that somebody has come or gone."""
+        self.live.slots = len(self._seats) * self.capacity
+        try:
+            await self.live.queue_changed()
+        except StoreError as error:
+            log.error("queue not told: %s", error)
 
     async def queue(self) -> dict[str, Any]:
         """Who waits and who is held, in the order of service."""
@@ -122,9 +140,15 @@ class Desk:
             await self.store.conversation(conversation_id)  # NotFound rather than an empty list
         return [wire.event_frame(event) for event in found]
 
+    async def spend(self, code_id: str) -> bool:
+        """Mark a one-time code as used; False if it was already."""
+        return await self.store.spend_code(code_id, lifetime_s=tokens.CODE_MINUTES * 60)
+
     async def sweep(self) -> None:
         """Return conversations whose lease has run out, for ever, every few seconds."""
-        texts = {language: t.say("returned_to_queue") for language, t in self.live.bot.templates.items()}
+        texts: dict[Language, str] = {
+            language: t.say("returned_to_queue") for language, t in self.live.bot.templates.items()
+        }
         while True:
             await asyncio.sleep(min(5.0, self.lease_s / 4))
             try:
@@ -136,26 +160,6 @@ class Desk:
     async def _changed(self, conversation_id: str) -> None:
         await self.live.grown(conversation_id)
         await self.live.queue_changed()
-
-
-def status_of(error: StoreError) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and body of a refused verb."""
-    match error:
-        case NotFound():
-            return 404, error_data("not_found", "There is no such conversation.", False)
-        case AlreadyClaimed():
-            return 409, error_data("already_claimed", str(error), False, agent_id=error.agent_id)
-        case NotQueued():
-            return 409, error_data("not_queued", "This conversation does not wait for a human agent.", False)
-        case AtCapacity():
-            return 409, error_data(
-                "at_capacity", "You hold as many conversations as allowed; finish one first.", False
-            )
-        case StaleEpoch():
-            return 409, error_data("stale_epoch", "This conversation is not yours any more.", False)
-        case IdempotencyConflict():
-            return 409, error_data("idempotency_conflict", str(error), False)
-    return 503, error_data("try_later", "The database cannot be used; try again.", True)
 
 
 # REST
@@ -199,12 +203,12 @@ def router(desk: Desk, door: Door) -> APIRouter:
             raise HTTPException(401, "Sign in at /desk; the token is missing, wrong or too old.")
         return Agent(*agent)
 
-    Me = Annotated[Agent, Depends(signed_in)]
+    guard = Depends(signed_in)
 
     @routes.post("/agent/session")
     async def sign_in(body: SignIn) -> dict[str, Any]:
         """Exchange a one-time code for a token."""
-        found = door.tokens.sign_in(body.code, body.name.strip())
+        found = await door.tokens.sign_in(body.code, body.name.strip(), desk.spend)
         if found is None:
             raise HTTPException(401, "The code is wrong, used or too old; make a new one with `bot agent NAME`.")
         agent_id, token = found
@@ -212,29 +216,33 @@ def router(desk: Desk, door: Door) -> APIRouter:
         return {"token": token, "agent_id": agent_id, "name": body.name.strip() or agent_id, "expires_at": expires}
 
     @routes.get("/queue")
-    async def queue(me: Me) -> dict[str, Any]:
+    async def queue(me: Annotated[Agent, guard]) -> dict[str, Any]:
         """Who waits, in the order of service, and who is held."""
         return await desk.queue()
 
     @routes.post("/queue/{conversation_id}/claim")
-    async def claim(conversation_id: str, me: Me) -> dict[str, Any]:
+    async def claim(conversation_id: str, me: Annotated[Agent, guard]) -> dict[str, Any]:
         """Take a conversation."""
         return await desk.claim(me, conversation_id)
 
     @routes.post("/queue/{conversation_id}/release")
-    async def release(conversation_id: str, me: Me, body: Annotated[Release | None, Body()] = None) -> dict[str, Any]:
+    async def release(
+        conversation_id: str, me: Annotated[Agent, guard], body: Annotated[Release | None, Body()] = None
+    ) -> dict[str, Any]:
         """Give a conversation back to the bot or the queue."""
         body = body or Release()  # pyright: ignore[reportCallIssue]
         return await desk.release(me, conversation_id, body.to, body.note)
 
     @routes.post("/queue/{conversation_id}/close")
-    async def close(conversation_id: str, me: Me, body: Annotated[Close | None, Body()] = None) -> dict[str, Any]:
+    async def close(
+        conversation_id: str, me: Annotated[Agent, guard], body: Annotated[Close | None, Body()] = None
+    ) -> dict[str, Any]:
         """End a conversation."""
         body = body or Close()  # pyright: ignore[reportCallIssue]
         return await desk.release(me, conversation_id, "closed", joined(body.resolution, body.note))
 
     @routes.post("/conversations/{conversation_id}/messages")
-    async def say(conversation_id: str, body: Reply, me: Me) -> dict[str, Any]:
+    async def say(conversation_id: str, body: Reply, me: Annotated[Agent, guard]) -> dict[str, Any]:
         """Write to the shopper."""
         await desk.store.renew(me.id, lease_s=desk.lease_s)
         return await desk.say(me, conversation_id, body.client_id, body.text)
@@ -242,8 +250,8 @@ def router(desk: Desk, door: Door) -> APIRouter:
     @routes.get("/conversations/{conversation_id}/events")
     async def events(
         conversation_id: str,
-        me: Me,
-        after: Annotated[int, Query(ge=0)] = 0,
+        me: Annotated[Agent, guard],
+        after: Annotated[int, Query(ge=0, le=wire.MAX_SEQ)] = 0,
         wait_s: Annotated[float, Query(ge=0, le=30)] = 0,
     ) -> list[dict[str, Any]]:
         """The log after `after`; long poll with `wait_s`."""

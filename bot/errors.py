@@ -12,6 +12,7 @@ BotError
 │   ├── StaleEpoch       the writer no longer owns the conversation
 │   ├── IdempotencyConflict   same `client_id`, another text
 │   ├── NotFound         no such conversation
+│   ├── ConversationClosed    nothing more can be said in it
 │   ├── NotQueued        it does not wait for a human agent
 │   ├── AlreadyClaimed   somebody else won: `.agent_id`
 │   └── AtCapacity       the agent holds as many conversations as allowed
@@ -67,6 +68,10 @@ class IdempotencyConflict(StoreError):
 
 class NotFound(StoreError):
     """There is no such conversation."""
+
+
+class ConversationClosed(StoreError):
+    """The conversation is closed; nothing was written."""
 
 
 class NotQueued(StoreError):

@@ -19,7 +19,8 @@ CALM_AGAIN = 0.30
 KEEP = 0.5
 """How much of the running mood is kept at each message."""
 
-_WHO = r"""(?:(?:a|an|your|the|some|one\s+of|another|actual|real|live|human|to|with|of|chat|customer\s+(?:service|support|care))\s+)*
+# A group is repeated a bounded number of times only: an unbounded one costs the square of a hostile message's length.
+_WHO = r"""(?:(?:a|an|your|the|some|one\s+of|another|actual|real|live|human|to|with|of|chat|customer\s+(?:service|support|care))\s+){0,8}
     (?:humans?(?:\s+being)?s?|(?:real|actual|live)\s+(?:persons?|people|ones?)|persons?|agents?|rep(?:resentative)?s?
     |operators?|some(?:one|body)\s+(?:real|else|human|in|from)|managers?|supervisors?|boss|staff\s+members?|advisors?|colleagues?
     |(?:customer|live)\s+(?:service|support|care|chat))\b(?!'s|[\s-]+(?:sized|sample|hair|in\s+(?!here)|who|that|account))"""
@@ -53,11 +54,11 @@ _PERSON_ZH = (
     r"(?:人工客服|人工服务|人工|真人客服|真人|活人|真的客服|客服人员|客服本人|客服经理|经理|主管|负责人|领导|上级)"
 )
 _ASK_ZH = re.compile(
-    rf"(?:转|找|叫|喊|要|接|换|请|让|给我|需要|联系|呼叫|安排|想和|想跟|能和|能跟|可以和|可以跟|跟|和)(?:一?下|个|一个|你们的?|到|接|通|位|一位)*{_PERSON_ZH}(?!充|打|缝)"
+    rf"(?:转|找|叫|喊|要|接|换|请|让|给我|需要|联系|呼叫|安排|想和|想跟|能和|能跟|可以和|可以跟|跟|和)(?:一?下|个|一个|你们的?|到|接|通|位|一位){{0,6}}{_PERSON_ZH}(?!充|打|缝)"
     rf"|人工(?:来)?(?:帮我)?(?:处理|帮忙|解决|回复)|(?:可以|能不能|能|直接)人工|(?:人工|人工客服|客服人员|客服)在哪|(?:给我|要求)人工|(?:想|要)(?:和|跟)你们的?客服|客服(?:在吗|在不在|呢)|(?:找|叫)一?下?客服"
     r"|(?:找|叫|换|喊)个?人(?:来|跟我|和我|处理|说|工|$|[，。！!])|(?:找|叫)你们(?:老板|领导|经理)|找个[^，。]{0,8}的人"
     rf"|(?:有没有|有)(?:个|一个)?(?:人工|真人|活人)|(?:人工|真人)(?:客服)?(?:还?在吗|在不在|有吗|在线吗)"
-    rf"|^\W*(?:(?:人工|真人)+|转接|人工客服|人工服务|客服|找客服)[\W啊呢吧了]*$|转个?客服|给我(?:接|转)个?客服|(?:跟|和)(?:真?人|活人)(?:说话|聊|沟通)"
+    rf"|^\W*(?:(?:人工|真人){{1,9}}|转接|人工客服|人工服务|客服|找客服)[\W啊呢吧了]*$|转个?客服|给我(?:接|转)个?客服|(?:跟|和)(?:真?人|活人)(?:说话|聊|沟通)"
     r"|(?:别用|不要|不想(?:和|跟)|别让)机器人(?!拖|扫|吸|洗|那)"
 )
 _NO_ASK_ZH = re.compile(
@@ -70,7 +71,7 @@ def asks_for_person(text: str) -> bool:
     """Whether the shopper asks to be passed to a human, in either language; a question about hours is none."""
     return any(
         _ASK_EN.search(part) and not _NO_ASK_EN.search(part) or _ASK_ZH.search(part) and not _NO_ASK_ZH.search(part)
-        for part in re.split(r"[.?!。？！\n]+", text)
+        for part in (" ".join(part.split()) for part in re.split(r"[.?!。？！\n]+", text))
     )
 
 

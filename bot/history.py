@@ -1,4 +1,4 @@
-"""What the log tells of a conversation when a turn begins.
+"""What the log tells of a conversation when a turn begins, and how a turn's end is written there.
 
 Pure: events in, values out; knows no store.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bot.types import Event, Message, Outcome
+from bot.types import Citation, Event, Message, Mood, Outcome
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,16 @@ def _in_turns(history: Sequence[Message]) -> tuple[Message, ...]:
     if joined and joined[-1].role == "user":
         joined.pop()
     return tuple(joined)
+
+
+def citation_data(citation: Citation) -> dict[str, Any]:
+    """A citation as it stands in an event."""
+    return {
+        "n": citation.n, "doc_id": citation.doc_id, "passage_id": citation.passage_id, "title": citation.title,
+        "quote": citation.quote, **({"url": citation.url} if citation.url else {}),
+    }  # fmt: skip
+
+
+def mood_data(mood: Mood) -> dict[str, float]:
+    """A mood as it stands in an event."""
+    return {"calm": round(mood.calm, 4), "unhappy": round(mood.unhappy, 4), "angry": round(mood.angry, 4)}

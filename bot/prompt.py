@@ -25,8 +25,8 @@ RENDERING = 2
 HISTORY_MESSAGES = 4
 """Messages of history at most: two exchanges."""
 
-NEAREST = 3
-"""Rules that are said again between passages and question, the likeliest answer first: a small model need not search."""
+NEAREST = 4
+"""Rules at most that are said again between passages and question: a small model need not search for them."""
 
 Nearest = Sequence[tuple[int, str]]
 """(Number of the passage from 1, one of its rules), the likeliest answer first."""
@@ -45,6 +45,7 @@ class Tokenizer(Protocol):
 
     chat_template: Any
     all_special_tokens: Any
+    pad_token_id: Any
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:
         """Messages to text or ids."""
@@ -107,7 +108,7 @@ def _load(folder: Path, language: Language) -> Templates:
     )
 
 
-def _template(where: str, text: object, allowed: set[str], needed: Set[str] = frozenset()) -> string.Template:
+def _template(where: str, text: object, allowed: Set[str], needed: Set[str] = frozenset()) -> string.Template:
     if not isinstance(text, str):
         raise TemplateError(f"{where} must be a text in quotes, not {text!r}.")
     template = string.Template(text.strip())

@@ -5,7 +5,7 @@ Synchronous methods may take long: the story calls them in threads.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from bot.types import Conversation, Event, Handoff, Hit, Language, Message, Mood, Order
@@ -23,7 +23,7 @@ class Engine(Protocol):
         """Tokens of the rendered prompt."""
         ...
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """Text as it is generated; closing the iterator stops the generation. Raises EngineError."""
         ...
 
@@ -124,7 +124,7 @@ class Store(Protocol):
     ) -> tuple[Event, bool]:
         """A shopper's message as `message.created`; True if it is new, False if `client_id` was known.
 
-        Raises IdempotencyConflict if the known one has another text.
+        Raises IdempotencyConflict if the known one has another text, ConversationClosed if a new one comes too late.
         """
         ...
 
@@ -186,6 +186,10 @@ class Store(Protocol):
 
     async def conversations_held(self, agent_id: str) -> list[str]:
         """Ids of what this human agent holds."""
+        ...
+
+    async def spend_code(self, code_id: str, *, lifetime_s: float) -> bool:
+        """Mark a one-time code as used; False if it was already. Forgotten after `lifetime_s`."""
         ...
 
     async def ping(self) -> None:

@@ -10,17 +10,21 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jwt
+from jwt.types import Options
 
 from bot.errors import SettingsError
 
 SHOPPER, AGENT, CODE = "shopper", "agent", "desk-code"
 AGENT_HOURS = 12
 CODE_MINUTES = 60
+
+Spend = Callable[[str], Awaitable[bool]]
 
 
 def load_key(folder: Path) -> str:
@@ -55,14 +59,13 @@ def same(token: str, stored_hash: str) -> bool:
     return hmac.compare_digest(hashed(token), stored_hash)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tokens:
     """Mints and reads tokens."""
 
     key: str
     agent_keys: Mapping[str, str] = field(default_factory=dict)
     """Fixed sign-ins: name to key."""
-    _used: set[str] = field(default_factory=set)
 
     def mint(self, audience: str, subject: str, *, lifetime_s: float, **claims: str) -> str:
         """A token for `subject`."""
@@ -72,39 +75,46 @@ class Tokens:
 
     def read(self, audience: str, token: str) -> str | None:
         """The subject of a valid token, else None. A shopper's token needs no audience: the shop signs it."""
+        claims = self._claims(audience, token)
+        return claims["sub"] if claims else None
+
+    def _claims(self, audience: str, token: str) -> Mapping[str, Any] | None:
         try:
-            options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER}
+            options: Options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER}
             claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=audience, options=options)
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, UnicodeError, RecursionError):  # the last two of text that only looks like a token
             return None
         if audience == SHOPPER and claims.get("aud", SHOPPER) != SHOPPER:
             return None
         subject = claims["sub"]
-        return subject if isinstance(subject, str) and 0 < len(subject) <= 128 else None
+        return claims if isinstance(subject, str) and 0 < len(subject) <= 128 else None
 
     def code(self, name: str) -> str:
         """A one-time sign-in code for the desk."""
         return self.mint(CODE, name, lifetime_s=CODE_MINUTES * 60, jti=secrets.token_hex(8))
 
-    def sign_in(self, code: str, name: str) -> tuple[str, str] | None:
-        """(agent id, token) for a code or a fixed key; None if it is wrong, too old or used."""
-        if self.agent_keys:
-            for agent, key in self.agent_keys.items():
-                if hmac.compare_digest(key.encode(), code.encode()):
-                    return agent, self.mint(AGENT, agent, lifetime_s=AGENT_HOURS * 3600, name=name or agent)
-        agent = self.read(CODE, code)
-        if agent is None or hashed(code) in self._used:
-            return None
-        self._used.add(hashed(code))
+    async def sign_in(self, code: str, name: str, spend: Spend) -> tuple[str, str] | None:
+        """(agent id, token) for a code or a fixed key; None if it is wrong, too old or used.
+
+        Args:
+            spend: marks the id of a code as used; False if it was already.
+        """
+        agent = self._by_key(code)
+        if agent is None:
+            claims = self._claims(CODE, code)
+            if claims is None or "jti" not in claims or not await spend(claims["jti"]):
+                return None
+            agent = claims["sub"]
         return agent, self.mint(AGENT, agent, lifetime_s=AGENT_HOURS * 3600, name=name or agent)
+
+    def _by_key(self, code: str) -> str | None:
+        given = code.encode("utf-8", "replace")
+        return next((a for a, key in self.agent_keys.items() if hmac.compare_digest(key.encode(), given)), None)
 
     def agent(self, token: str) -> tuple[str, str] | None:
         """(agent id, name) of a desk token, else None."""
-        agent = self.read(AGENT, token)
-        if agent is None:
-            return None
-        name = jwt.decode(token, options={"verify_signature": False}).get("name") or agent
-        return agent, str(name)[:64]
+        claims = self._claims(AGENT, token)
+        return (claims["sub"], str(claims.get("name") or claims["sub"])[:64]) if claims else None
 
 
 def parse_agent_keys(text: str) -> dict[str, str]:

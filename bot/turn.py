@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 from bot import escalation, evidence, prompt, wire
 from bot.asked_orders import find_orders, order_passage
-from bot.errors import EngineError, PromptTooLong, StaleEpoch
+from bot.errors import EngineError, PromptTooLong, StaleEpoch, StoreError
 from bot.handoff import priority_of
-from bot.history import Told, read_log
-from bot.protocols import Engine, Orders, Retriever, SentimentModel, Store
+from bot.history import Told, citation_data, mood_data, read_log
+from bot.parts import Announce, Bot, Emit
+from bot.protocols import Store
 from bot.types import (
     Citation,
     Conversation,
@@ -33,7 +32,6 @@ from bot.types import (
     Outcome,
     Passage,
     Reason,
-    Release,
 )
 
 log = logging.getLogger(__name__)
@@ -41,38 +39,6 @@ log = logging.getLogger(__name__)
 QUOTED_OF_SECOND = 5
 """Rules of the second passage that are quoted under the best one: on valid.jsonl the key facts of 95 % of questions
 (en and zh) stand in the best two passages, in the best alone of 85 and 86 % (2026-11-24)."""
-
-Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Tells listeners of something that is not in the log: (frame type, data)."""
-Announce = Callable[[Event], Awaitable[None]]
-"""Tells listeners of an event that has been committed."""
-
-
-@dataclass(frozen=True)
-class Bot:
-    """The parts of a turn, and the values that shape it."""
-
-    engine: Engine
-    retriever: Retriever
-    sentiment: SentimentModel
-    orders: Orders
-    store: Store
-    templates: Mapping[Language, prompt.Templates]
-    release: Release
-    shop_names: Mapping[Language, str]
-    order_pattern: re.Pattern[str]
-    top_k: int = 3
-    min_score: float = 0.5
-    """A passage below this probability is no evidence, 0 to 1."""
-    min_rule: float = 0.5
-    """A rule below this probability is quoted, not answered with, 0 to 1."""
-    min_overlap: float | None = None
-    """Share of an answer's words that its rule must hold; None leaves it to bot.evidence, 1 lets no other word through."""
-    model_may_abstain: bool = False
-    """Whether a model that says it does not know is believed, although the search found evidence."""
-    prompt_tokens: int = 1024
-    max_tokens: int = 160
-    turn_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +64,9 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
 
     Returns:
         The outcome, which is in the log.
+
+    Raises:
+        StoreError: the database failed; the turn has ended once or not at all, and may be told again.
     """
     conversation = await bot.store.conversation(conversation_id)
     told = read_log(await whole_log(bot.store, conversation_id), message_id)
@@ -114,6 +83,8 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
     except StaleEpoch:
         await bot.store.settle(conversation_id, message_id=message_id, outcome="handed_off")
         return "handed_off"
+    except StoreError:
+        raise  # Whether the last write was lost is not known here: the caller tells the turn again.
     except (EngineError, TimeoutError, PromptTooLong) as error:
         log.error("turn failed: %s: %s", type(error).__name__, error)
     except Exception:  # The edge of a turn: whatever failed, the shopper gets a person.
@@ -137,7 +108,7 @@ class _Turn:
     ) -> None:
         self.bot, self.conversation, self.message_id, self.told = bot, conversation, message_id, told
         self.emit, self.announce = emit, announce
-        self.language = wire.language_of(conversation.locale, told.text)
+        self.language: Language = wire.language_of(conversation.locale, told.text)
         self.templates = bot.templates[self.language]
         self.answer_id = f"m_{uuid.uuid4().hex}"
         self.shown: list[str] = []
@@ -326,25 +297,5 @@ async def look(bot: Bot, conversation: Conversation, told: Told, language: Langu
     )
     kept = [Hit(order_passage(order, language), 1.0) for order in orders]
     if not missing:
-        kept += evidence_of(hits, bot.min_score, has_order=bool(orders))
+        kept += evidence.enough(hits, bot.min_score, has_order=bool(orders))
     return Found(mood[0], tuple(kept[: bot.top_k]), missing)
-
-
-def evidence_of(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> list[Hit]:
-    """All hits if the best one passes the threshold, else none; beside an order only those that pass."""
-    if has_order:
-        return [hit for hit in hits if hit.score >= min_score]
-    return list(hits) if hits and hits[0].score >= min_score else []
-
-
-def citation_data(citation: Citation) -> dict[str, Any]:
-    """A citation as it stands in an event."""
-    return {
-        "n": citation.n, "doc_id": citation.doc_id, "passage_id": citation.passage_id, "title": citation.title,
-        "quote": citation.quote, **({"url": citation.url} if citation.url else {}),
-    }  # fmt: skip
-
-
-def mood_data(mood: Mood) -> dict[str, float]:
-    """A mood as it stands in an event."""
-    return {"calm": round(mood.calm, 4), "unhappy": round(mood.unhappy, 4), "angry": round(mood.angry, 4)}

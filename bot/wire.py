@@ -7,12 +7,13 @@ Knows shapes only: no socket, no store. `parse` reads a frame of the shopper or 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bot.errors import FrameError
 from bot.types import Event, Language
@@ -20,6 +21,8 @@ from bot.types import Event, Language
 VERSION = 1
 MAX_FRAME_BYTES = 64 * 1024
 MAX_TEXT_CHARACTERS = 2000
+MAX_SEQ = 2**31 - 1
+"""What a database's integer holds."""
 MAX_BAD_FRAMES = 3
 """In a row; then the socket closes with 4400."""
 
@@ -36,15 +39,22 @@ def clean(text: str) -> str:
     Raises:
         ValueError: nothing readable is left.
     """
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     kept = "".join(c for c in text if c in "\n\t\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
+    kept = unicodedata.normalize("NFC", kept)  # last: what stood between two characters may be gone
     if not kept.replace("\u200d", "").strip():
         raise ValueError("the text is empty")
     return kept.strip()
 
 
-Text = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(clean)]
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:\-]+$")]
+def _whole(text: Any) -> Any:
+    """Without half characters (lone surrogates), which a browser sends when it cuts an emoji in two."""
+    return "".join(c for c in text if not "\ud800" <= c <= "\udfff") if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_whole), Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(clean)]
+_ID = r"[A-Za-z0-9_.:\-]{1,64}"
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=f"^{_ID}$")]
 
 
 class Frame(BaseModel):
@@ -213,7 +223,7 @@ def parse(raw: str | bytes, frames: Mapping[str, type[Frame]] = SHOPPER_FRAMES) 
         where = ".".join(str(part) for part in first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
         client_id = fields.get("client_id")
-        known = client_id if isinstance(client_id, str) and where != "client_id" else None
+        known = client_id if isinstance(client_id, str) and re.fullmatch(_ID, client_id) else None
         raise FrameError("bad_frame", f"`{where}`: {message}.", where, known) from None
 
 
@@ -230,14 +240,9 @@ def envelope(type: str, conversation_id: str | None, data: Mapping[str, Any]) ->
 def event_frame(event: Event) -> dict[str, Any]:
     """A durable event as a frame."""
     return {
-        "v": VERSION,
-        "type": event.type,
-        "conversation_id": event.conversation_id,
-        "seq": event.seq,
-        "epoch": event.epoch,
-        "ts": event.ts,
-        "data": event.data,
-    }
+        "v": VERSION, "type": event.type, "conversation_id": event.conversation_id, "seq": event.seq,
+        "epoch": event.epoch, "ts": event.ts, "data": event.data,
+    }  # fmt: skip
 
 
 PRIVATE = ("mood", "note", "passage_ids")

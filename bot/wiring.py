@@ -14,6 +14,7 @@ from typing import Any
 
 from bot import claims, evidence, prompt, tokens, turn
 from bot.errors import SettingsError
+from bot.parts import Bot
 from bot.protocols import Bus, Engine, Orders, Retriever, SentimentModel, Store
 from bot.settings import ROOT, Settings
 from bot.types import Language, Order, Release
@@ -111,7 +112,7 @@ def bus(settings: Settings) -> Bus:
     return MemoryBus()
 
 
-def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
+def bot(settings: Settings, *, progress: bool = False) -> Bot:
     """All parts of a turn."""
     with_templates = templates(settings)
     try:
@@ -122,7 +123,7 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
     the_store = store(settings)
     the_retriever = retriever(settings, progress=progress)
     the_engine = engine(settings, with_templates)
-    return turn.Bot(
+    return Bot(
         engine=the_engine,
         retriever=the_retriever,
         sentiment=sentiment(),
@@ -145,7 +146,7 @@ def bot(settings: Settings, *, progress: bool = False) -> turn.Bot:
 
 def release(settings: Settings, the_engine: Engine, the_retriever: Retriever) -> Release:
     """One id for everything that shapes an answer."""
-    rules = b"".join(Path(module.__file__).read_bytes() for module in (claims, evidence, turn))
+    rules = b"".join(Path(str(module.__file__)).read_bytes() for module in (claims, evidence, turn))
     adapter = ""
     if settings.engine == "local" and settings.adapter_folder is not None:
         adapter = hashlib.sha256((settings.adapter_folder / "shoptalk.json").read_bytes()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The fine-tuning commands: `python -m finetune train | evaluate | show | sentiment | encoder | base | unseen`.
+"""The fine-tuning commands: `python -m finetune train | merge | evaluate | show | sentiment | encoder | base | unseen`.
 
 Knows only which module answers to which word; each is imported when it is asked for.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 
 from bot.errors import BotError
 
 COMMANDS = {
     "train": "fine-tune a LoRA adapter on question-answer rows",
+    "merge": "write a base and its adapter as one checkpoint",
     "evaluate": "measure a base model with its adapter on saved rows",
     "show": "print one training example as the model sees it",
     "sentiment": "train the classifier that reads a shopper's mood",
@@ -25,6 +27,7 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, run one command, and return its exit status: 2 for a mistake that a person can mend."""
     argv = sys.argv[1:] if argv is None else argv
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # It misses an optional kernel, which is no fault here.
     parser = argparse.ArgumentParser(prog="python -m finetune", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in argv if word in COMMANDS), None)

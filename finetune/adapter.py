@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import save_file
 
 from bot import prompt
 from finetune.config import Config, as_dict
@@ -19,32 +21,50 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
 
 
 def save(
-    model: Any, out: Path, *, base: str, data: Path, config: Config, templates: Mapping[Any, prompt.Templates],
-    chat_template: str | None, history: Sequence[Mapping[str, float]],
+    model: Any, weights: Mapping[str, Any], out: Path, *, base: str, data: Mapping[str, str], config: Config,
+    templates: Mapping[Any, prompt.Templates], chat_template: str | None, history: Sequence[Mapping[str, float]],
+    report: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """Write the adapter to `out`.
 
     Args:
+        model: with the adapter's config.
+        weights: of the adapter.
         base: as given on the command line; an absolute path is cut to its name.
-        data: folder of train.jsonl and valid.jsonl.
+        data: the rows' files and their hashes.
         history: lines of the log, written to `log.jsonl` and drawn in `loss.png`.
+        report: on the rows, written to `report.json`.
     """
     neutral = Path(base).name if Path(base).is_absolute() else base
-    model.peft_config["default"].base_model_name_or_path = neutral
-    model.save_pretrained(out)
+    lora = model.peft_config["default"]
+    lora.base_model_name_or_path, lora.inference_mode = neutral, True
+    lora.target_modules = sorted(lora.target_modules)  # a set, of which every run would write another order
+    lora.save_pretrained(out)
+    save_file(dict(weights), out / "adapter_model.safetensors", {"format": "pt"})
     passport = {
         "fingerprint": prompt.fingerprint(templates, chat_template),
         "base": neutral,
         "base_sha256": weights_hash(Path(base)),
-        "data_sha256": {p.name: hashlib.sha256(p.read_bytes()).hexdigest()
-                        for p in (data / "train.jsonl", data / "valid.jsonl")},
+        "base_revision": getattr(model.config, "_commit_hash", None),
+        "data_sha256": dict(data),
         "versions": {name: version(name) for name in PACKAGES},
         "config": as_dict(config),
-    }  # fmt: skip
-    (out / "shoptalk.json").write_text(json.dumps(passport, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    }
+    write_json(out / "shoptalk.json", passport)
+    write_json(out / "report.json", report)
     (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
     draw(history, out / "loss.png")
-    (out / "README.md").write_text(card(passport, history), encoding="utf-8")
+    (out / "README.md").write_text(card(passport, history, report), encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON as people read it."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def files_hash(files: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of every file, by name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def weights_hash(folder: Path) -> str | None:
@@ -53,7 +73,9 @@ def weights_hash(folder: Path) -> str | None:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode())
-        digest.update(file.read_bytes())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest() if files else None
 
 
@@ -77,21 +99,26 @@ def draw(history: Sequence[Mapping[str, float]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def card(passport: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> str:
+def card(passport: Mapping[str, Any], history: Sequence[Mapping[str, float]], report: Mapping[str, Any]) -> str:
     """The model card."""
     config, looks = passport["config"], [line for line in history if "held_out_loss" in line]
     last = history[-1] if history else {"tokens": 0, "seconds": 0.0}
+    kind = "QLoRA (4-bit NF4)" if config["four_bit"] else "LoRA"
+    kind += " with DoRA" if config["dora"] else ""
+    train = report["splits"]["train"]
     lines = [
-        "# Adapter for the sample shop",
+        f"# Adapter for {config['shop_en']}",
         "",
         f"A LoRA adapter for `{passport['base']}`, trained to answer shoppers from the passages in the prompt.",
-        "It was trained by `python -m finetune train finetune/configs/lora.toml`; "
-        "`shoptalk.json` holds its config, the hashes of base and data, and the fingerprint of its rendering.",
+        "It was trained by `python -m finetune train`; `shoptalk.json` holds its config, the hashes of base and data, "
+        "and the fingerprint of its rendering; `report.json` tells about the rows.",
         "The server refuses it with another base or other templates.",
         "",
         "| | |",
         "|---|---|",
+        f"| kind | {kind}{', rsLoRA' if config['rslora'] else ''} |",
         f"| rank, alpha, dropout | {config['rank']}, {config['alpha']}, {config['dropout']} |",
+        f"| rows | {train['rows']:,} ({', '.join(f'{n:,} {name}' for name, n in train['languages'].items())}) |",
         f"| tokens read | {last['tokens']:,} |",
         f"| time | {last['seconds'] / 60:.0f} minutes |",
     ]

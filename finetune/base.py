@@ -148,7 +148,7 @@ def _workers(args: argparse.Namespace) -> ProcessPoolExecutor:
 _practice: list[Practice] = []
 
 
-def _start_worker(*places: Path | None) -> None:
+def _start_worker(*places: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _practice.append(Practice(*places))

@@ -14,6 +14,9 @@ from typing import Any
 
 from bot.errors import SettingsError
 
+OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
+DTYPES = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -26,15 +29,23 @@ class Config:
     minutes: float = 0.0
     """The run ends after this time; 0 is no limit."""
     batch_tokens: int = 4096
-    """Tokens per step and process, padding included."""
+    """Tokens per batch and process, padding included."""
+    accumulate: int = 1
+    """Batches per step and process."""
     rate: float = 1e-3
     """Peak learning rate."""
     warmup: float = 0.05
     """Share of the run in which the rate grows."""
+    optimizer: str = "adamw"
+    """One of `OPTIMIZERS`; those of bitsandbytes need a GPU."""
     weight_decay: float = 0.0
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.05
+    rslora: bool = False
+    """The adapter's strength is alpha / sqrt(rank) instead of alpha / rank."""
+    dora: bool = False
+    """Learn each weight's length apart from its direction."""
     targets: str = "auto"
     """Names of layers, apart by commas; `auto` is every linear layer but the head."""
     passages: int = 3
@@ -44,11 +55,17 @@ class Config:
     longest: int = 1536
     """Tokens of an example at most; longer rows are skipped and counted."""
     fold: bool = True
-    """Read a context once for all questions about it; only for the built-in architecture on one process."""
+    """Read a context once for all questions about it; for architectures of plain attention and the built-in one."""
+    dtype: str = "auto"
+    """One of `DTYPES`: what the base is held and computed in; `auto` is bfloat16 on a GPU and float32 elsewhere."""
     four_bit: bool = False
-    """Load the base as 4-bit NF4 (QLoRA); needs CUDA."""
-    evaluate_minutes: float = 2.0
-    """Time between looks at the held-out loss."""
+    """Load the base as 4-bit NF4 (QLoRA)."""
+    gradient_checkpointing: bool = False
+    """Compute activations again instead of keeping them: less memory, a third slower."""
+    evaluate_steps: int = 0
+    """Steps between looks at the held-out loss; 0 is four looks an epoch."""
+    checkpoint_minutes: float = 5.0
+    """Time between checkpoints, besides those of every look."""
     patience: int = 3
     """The run ends after so many looks without a better held-out loss."""
     shop_en: str = "Fernhill"
@@ -77,7 +94,10 @@ def read_config(path: Path, flags: Mapping[str, Any] | None = None) -> Config:
         elif type(value) is not types[key]:
             raise SettingsError(f"{path}: `{key}` must be of type {types[key].__name__}, not {value!r}.")
     config = replace(Config(), **values)
-    for key in ("epochs", "batch_tokens", "rank", "alpha", "passages", "longest", "patience"):
+    for key, choices in (("optimizer", OPTIMIZERS), ("dtype", DTYPES)):
+        if getattr(config, key) not in choices:
+            raise SettingsError(f"{path}: `{key}` must be one of {', '.join(choices)}, not {getattr(config, key)!r}.")
+    for key in ("epochs", "batch_tokens", "accumulate", "rank", "alpha", "passages", "longest", "patience"):
         if getattr(config, key) < 1:
             raise SettingsError(f"{path}: `{key}` must be 1 or more, not {getattr(config, key)}.")
     for key in ("dropout", "gold_first", "warmup"):

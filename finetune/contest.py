@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from bot import evidence, prompt, tokens, turn, wire, wiring
 from bot.errors import PromptTooLong
+from bot.parts import Bot
 from bot.protocols import Retriever
 from bot.settings import Settings
 from bot.types import LANGUAGES, Citation, Hit, Language, Message, Passage
@@ -119,7 +120,7 @@ def _with(settings: Settings, contender: Contender) -> Settings:
     return settings.model_copy(update={"adapter": contender.adapter})
 
 
-async def run_row(bot: turn.Bot, row: Row, passages: Mapping[str, Passage]) -> Result:
+async def run_row(bot: Bot, row: Row, passages: Mapping[str, Passage]) -> Result:
     """Tell one row's turn, after its history."""
     watched = Watched(bot.retriever)
     bot = replace(bot, retriever=watched)
@@ -151,7 +152,7 @@ async def _unheard(*_: Any) -> None:
     """Nobody listens."""
 
 
-async def _told_before(bot: turn.Bot, row: Row) -> str:
+async def _told_before(bot: Bot, row: Row) -> str:
     """A conversation in the store with the row's history and question; its id."""
     store = bot.store
     conversation = await store.create(
@@ -171,7 +172,7 @@ async def _told_before(bot: turn.Bot, row: Row) -> str:
     return conversation.id
 
 
-def answer_loss(bot: turn.Bot, row: Row, hits: Sequence[Hit]) -> tuple[float | None, int]:
+def answer_loss(bot: Bot, row: Row, hits: Sequence[Hit]) -> tuple[float | None, int]:
     """How unlikely the engine holds the row's answer under the prompt that these hits make; see `Weighs.loss`.
 
     None where that cannot be said: the prompt lacks a passage that the answer stands on, or the engine cannot.

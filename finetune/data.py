@@ -1,12 +1,12 @@
 """Rows of questions and answers to examples: the passages that would have been found, the answer renumbered.
 
-Rows are JSON lines; finetune/README.md shows one. Every example is rendered by `bot.prompt`, as it is served.
+finetune/README.md shows a row; `finetune.grounding` makes rows of other files. Every example is rendered by `bot.prompt`, as it is served.
 Knows no model; a tokenizer is handed in.
 """
 
 from __future__ import annotations
 
-import json
+import difflib
 import math
 import random
 import re
@@ -19,6 +19,7 @@ from typing import Any
 from bot.errors import DocumentError
 from bot.types import LANGUAGES, Language, Message, Passage
 from finetune.config import Config
+from finetune.formats import read_records
 from finetune.tasks import Item, Question, Scribe
 
 FIELDS = ("id", "language", "kind", "history", "text", "passages", "answer")
@@ -38,6 +39,12 @@ class Row:
     text: str
     passages: tuple[str, ...]
     answer: str
+    where: str = ""
+    """`<file>:<line>`."""
+
+
+class PassageGone(ValueError):
+    """A row names a passage that no document holds."""
 
 
 def read_rows(path: Path, known: Mapping[str, Passage]) -> list[Row]:
@@ -51,24 +58,29 @@ def read_rows(path: Path, known: Mapping[str, Passage]) -> list[Row]:
     """
     if not path.is_file():
         raise DocumentError(f"{path} does not exist; finetune/README.md shows what a row looks like.")
-    rows, problems, seen = [], [], set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    records, problems = read_records(path)
+    rows, seen = [], set()
+    for record in records:
         try:
-            row = _row(json.loads(line), known)
+            row = row_of(record.data, known, record.where)
             if row.id in seen:
                 raise ValueError(f"the id {row.id} stands above already; give every row its own")
             seen.add(row.id)
             rows.append(row)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            problems.append(f"{path}:{number}: {error}.")
+            problems.append(f"{record.where}: {error}.")
     if problems:
         raise DocumentError("\n".join(problems))
     return rows
 
 
-def _row(data: Any, known: Mapping[str, Passage]) -> Row:
+def row_of(data: Any, known: Mapping[str, Passage], where: str = "") -> Row:
+    """A record as a row.
+
+    Raises:
+        PassageGone: nothing is wrong but a passage that is not known.
+        ValueError: the record is broken; the text says how.
+    """
     if not isinstance(data, dict):
         raise ValueError("a row is an object in braces")
     if missing := [key for key in FIELDS if key not in data]:
@@ -78,16 +90,19 @@ def _row(data: Any, known: Mapping[str, Passage]) -> Row:
     for key in ("text", "answer"):
         if not isinstance(data[key], str) or not data[key].strip():
             raise ValueError(f"`{key}` must be a text that is not empty")
-    for id in data["passages"]:
-        if id not in known:
-            raise ValueError(f"no passage has the id {id!r}; it is `<lang>/<category>/<name>#<heading>`")
     for n in map(int, CITATION.findall(data["answer"])):
         if not 1 <= n <= len(data["passages"]):
             raise ValueError(f"the answer cites [{n}], but the row has {len(data['passages'])} passages")
     history = tuple(Message(m["role"], m["content"]) for m in data["history"])
+    for id in data["passages"]:
+        if id not in known:
+            near = difflib.get_close_matches(str(id), known, 1)
+            hint = f"the nearest is {near[0]!r}" if near else "it is `<lang>/<category>/<name>#<heading>`"
+            raise PassageGone(f"no passage has the id {id!r}; {hint}")
     return Row(
-        str(data["id"]), data["language"], data["kind"], history, data["text"], tuple(data["passages"]), data["answer"]
-    )
+        str(data["id"]), data["language"], data["kind"], history, data["text"], tuple(data["passages"]),
+        data["answer"], where,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,11 +198,11 @@ def shaken(
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What an epoch learns, and how many rows were too long for it."""
+    """What an epoch learns, and the rows that were too long for it."""
 
     items: list[Item]
     rows: int
-    skipped: int
+    too_long: list[Row]
 
 
 def examples(
@@ -203,41 +218,28 @@ def examples(
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rng.sample(rows, len(rows)):
         groups.setdefault((row.language, row.passages, row.history), []).append(row)
-    items, skipped, kept = [], 0, 0
     size = TOGETHER if fold else 1
-    for group in groups.values():
-        for start in range(0, len(group), size):
-            part = group[start : start + size]
-            passages, places = shown(rng, part, library, config)
-            questions = [Question(r.text, renumber(r.answer, places), r.history) for r in part]
-            language = part[0].language
-            if shake and not part[0].history:
-                passages, questions = shaken(rng, passages, questions)
-            item = scribe.write(shop_of(config, language), passages, questions, language, seed)
-            if len(item) > config.longest:
-                skipped += len(part)
-                continue
+    waiting = [g[start : start + size] for g in groups.values() for start in range(0, len(g), size)][::-1]
+    items, too_long, kept = [], [], 0
+    while waiting:
+        part = waiting.pop()
+        passages, places = shown(rng, part, library, config)
+        questions = [Question(r.text, renumber(r.answer, places), r.history) for r in part]
+        language = part[0].language
+        if shake and not part[0].history:
+            passages, questions = shaken(rng, passages, questions)
+        item = scribe.write(shop_of(config, language), passages, questions, language, seed)
+        if len(item) <= config.longest:
             kept += len(part)
             items.append(item)
+        elif len(part) > 1:  # Too long together need not be too long apart.
+            waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
+        else:
+            too_long += part
     rng.shuffle(items)
-    return Examples(items, kept, skipped)
+    return Examples(items, kept, too_long)
 
 
 def shop_of(config: Config, language: Language) -> str:
     """The shop's name in this language."""
     return config.shop_en if language == "en" else config.shop_zh
-
-
-def report(rows: Mapping[str, Sequence[Row]], library: Library, scribe: Scribe, config: Config) -> str:
-    """What `--dry-run` prints: rows per split, language and kind, and how long examples are."""
-    lines = []
-    for split, found in rows.items():
-        lines.append(f"{split}: {len(found)} rows")
-        for (language, kind), count in sorted(Counter((r.language, r.kind) for r in found).items()):
-            lines.append(f"  {language} {kind:<14} {count:>6}")
-        made = examples(found, library, scribe, config, f"{config.seed} report", fold=False)
-        lengths = sorted(map(len, made.items)) or [0]
-        at = {share: lengths[min(int(share * len(lengths)), len(lengths) - 1)] for share in (0.5, 0.9, 1.0)}
-        lines.append(f"  tokens: half below {at[0.5]}, nine in ten below {at[0.9]}, longest {at[1.0]}")
-        lines.append(f"  skipped as longer than {config.longest}: {made.skipped}")
-    return "\n".join(lines)

@@ -18,6 +18,7 @@ import numpy as np
 from bot.retrieval.questions import question_of
 from bot.retrieval.shelf import views_of
 from bot.types import Language, Passage
+from finetune import shops
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,22 @@ def shop_texts(passages: Sequence[Passage], rows: Sequence[dict[str, Any]]) -> S
         tuple(text for text, _ in asked),
         np.array([owner for _, owner in asked], dtype=np.int64),
     )
+
+
+def with_invented(shop: ShopTexts, language: Language, seed: int) -> ShopTexts:
+    """The shop's texts, and beside them rules of invented shops with their questions: words that this shop lacks."""
+    rng = random.Random(f"{seed} {language}")
+    known = shops.load_kinds()
+    views, questions, owners = list(shop.views), list(shop.questions), shop.owners.tolist()
+    for number in sorted(known.asked[language]):
+        kind = known.kinds[language][number]
+        rules = [shops.fill(rng, kind, number, rng.choice(kind.values), language) for _ in range(3)]
+        for rule in rules:
+            asked = rule.questions if rule is rules[0] or rule.value != rules[0].value else ()
+            questions += asked
+            owners += [len(views)] * len(asked)
+        views.append(tuple(rule.text for rule in rules))
+    return ShopTexts(tuple(views), tuple(questions), np.array(owners, dtype=np.int64))
 
 
 def shop_batch(shop: ShopTexts, size: int, dice: random.Random) -> tuple[list[str], list[str], np.ndarray]:

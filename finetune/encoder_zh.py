@@ -183,7 +183,7 @@ def embed(tokenizer: Tokenizer, table: Tensor, texts: list[str], dice: random.Ra
 def save(tokenizer: Tokenizer, vectors: np.ndarray, folder: Path) -> None:
     """Write a sentence-transformers model in half precision; other files of the folder stay."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     static: Any = StaticEmbedding(tokenizer, embedding_weights=vectors.astype(np.float32))
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ from finetune.corpus import read_pairs
 
 NEAR = 24
 """Rules nearest to a question that are kept as what it might be taken for."""
-PER_KIND = {"zh": 16, "en": 8}
-"""Questions about each kind of rule of invented shops."""
+INVENTED = 6000
+"""Questions about rules of invented shops."""
 PUBLIC = 6000
 """Public questions with their answers."""
 
@@ -101,19 +101,27 @@ def invented_groups(language: Language, seed: int) -> list[Group]:
     def written(number: int, value: str) -> str:
         return rule_text(rng.choice(heads), shops.fill(rng, kinds[number], number, value, language).text)
 
-    pool = [(n, written(n, rng.choice(kind.values))) for _ in range(6) for n, kind in enumerate(kinds)]
+    pool = [(n, written(n, rng.choice(kind.values))) for _ in range(3) for n, kind in enumerate(kinds)]
     found = []
-    for number in sorted(known.asked[language]) * PER_KIND[language]:
+    asked = sorted(known.asked[language])
+    for number in asked * -(-INVENTED // len(asked)):
         kind = kinds[number]
         value = rng.choice(kind.values)
         rule = shops.fill(rng, kind, number, value, language)
         apart = all("{e}" in question for question in kind.questions)
         others = [written(number, other) for other in kind.values if apart and other != value][:2]
-        wrong = [*others, *(text for n, text in rng.sample(pool, 16) if n != number)]
+        # Kinds that stand near in the file are about the same thing: half of the wrong rules are such.
+        near = [written(n, rng.choice(kinds[n].values)) for n in neighbours(number, len(kinds), 6)]
+        wrong = [*others, *near, *(text for n, text in rng.sample(pool, 8) if n != number)]
         right = (rule_text(rng.choice(heads), rule.text),) if rng.random() < 0.8 else ()
         question = shops.ask(rng, rng.choice(rule.questions), language)
-        found.append(Group(question, right, tuple(wrong), tuple(others)))
+        found.append(Group(question, right, tuple(wrong), (*others, *near[:2])))
     return found
+
+
+def neighbours(number: int, count: int, size: int) -> list[int]:
+    """The numbers nearest to one, without it."""
+    return sorted((n for n in range(count) if n != number), key=lambda n: abs(n - number))[:size]
 
 
 def public_groups(folder: Path, seed: int) -> list[Group]:

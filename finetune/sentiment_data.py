@@ -68,16 +68,16 @@ def shop_rows(*, held_out: bool, limit: int | None = None) -> list[Row]:
     """The shop lines in `data/sentiment`: a fifth, chosen by hash, is held out from training."""
     rows: list[Row] = []
     for language in ("en", "zh"):
-        path = SHOP / f"{language}.jsonl"
         found: list[Row] = []
-        for number, line in enumerate(_lines(path), 1):
-            try:
-                item = json.loads(line)
-                row = Row(item["text"], language, TARGETS[item["label"]])
-            except (ValueError, KeyError, TypeError) as error:
-                raise DocumentError(f"{path}:{number} is not a row with `text` and `label`: {error}.") from error
-            if _is_held_out(row.text) == held_out:
-                found.append(row)
+        for path in sorted(SHOP.glob(f"{language}*.jsonl")):
+            for number, line in enumerate(_lines(path), 1):
+                try:
+                    item = json.loads(line)
+                    row = Row(item["text"], language, TARGETS[item["label"]])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DocumentError(f"{path}:{number} is not a row with `text` and `label`: {error}.") from error
+                if _is_held_out(row.text) == held_out:
+                    found.append(row)
         # From all over the file, for it is sorted by label.
         rows += found if limit is None else found[:: max(1, len(found) // limit)][:limit]
     return rows
@@ -168,8 +168,8 @@ def chatterbot(data: Path) -> Iterator[Row]:
 
 SHOP_REPEATS = 5
 SOURCES = (
-    (strong_go_emotions, 3500),
-    (calm_go_emotions, 1500),
+    (strong_go_emotions, 6000),
+    (calm_go_emotions, 3500),
     (tweets, 1500),
     (davidson, 300),
     (cold, 2500),

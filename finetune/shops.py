@@ -1,6 +1,6 @@
 """Invented shops: rules with ever other numbers and names, and shoppers' questions about them.
 
-The kinds of rules stand in `finetune/data/shops/<language>.txt`, whose head explains the format.
+The kinds of rules stand in `finetune/data/shops/<language>*.txt`; the head of `<language>.txt` explains the format.
 Every tenth kind is held out: its rules stand in contexts, but nothing asks about them in training.
 Run `python -m finetune.shops` to read a few.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from bot.errors import DocumentError
 from bot.prompt import cited
 from bot.types import LANGUAGES, Language, Message, Passage
-from finetune.tasks import Item, Question, Scribe
+from finetune.tasks import Item, Question, Scribe, glued, several
 
 FOLDER = Path(__file__).parent / "data/shops"
 HELD_OUT = 10
@@ -50,7 +50,7 @@ class Rule:
 
 
 def load_kinds(folder: Path = FOLDER, held_out: bool = False) -> Kinds:
-    """Read the kinds of both languages.
+    """Read the kinds of both languages, file by file.
 
     Args:
         held_out: whether questions are to be about the held-out kinds, or about the others.
@@ -58,8 +58,13 @@ def load_kinds(folder: Path = FOLDER, held_out: bool = False) -> Kinds:
     Raises:
         DocumentError: a line is no rule, question, value or comment, or a block lacks rules or questions.
     """
-    kinds = {language: tuple(_read(folder / f"{language}.txt")) for language in LANGUAGES}
-    asked = {k: frozenset(i for i in range(len(v)) if (i % HELD_OUT == 5) == held_out) for k, v in kinds.items()}
+    kinds: dict[Language, tuple[Kind, ...]] = {
+        language: tuple(kind for path in sorted(folder.glob(f"{language}*.txt")) for kind in _read(path))
+        for language in LANGUAGES
+    }
+    asked: dict[Language, frozenset[int]] = {
+        k: frozenset(i for i in range(len(v)) if (i % HELD_OUT == 5) == held_out) for k, v in kinds.items()
+    }
     return Kinds(kinds, asked)
 
 
@@ -200,13 +205,10 @@ def shop_item(rng: random.Random, scribe: Scribe, kinds: Kinds, language: Langua
         return scribe.write(shop, passages, [follow], language)
     questions = []
     twice = rng.sample(askable, min(len(askable), 2))  # asked again in other words
-    for rule, n in [*rng.sample(askable, min(len(askable), 5)), *twice]:
-        text, answer = rng.choice(rule.questions), cited(rule.text, n, language)
-        if rng.random() < 0.1:
-            other, m = rng.choice(askable)
-            if other.kind != rule.kind:
-                text += rng.choice(words["join"]) + rng.choice(other.questions)
-                answer += (" " if language == "en" else "") + cited(other.text, m, language)
+    for first in [*rng.sample(askable, min(len(askable), 5)), *twice]:
+        told = several(rng, first, [pair for pair in askable if pair[0].kind != first[0].kind])
+        text = rng.choice(words["join"]).join(rng.choice(rule.questions) for rule, _ in told[: rng.randint(1, 2)])
+        answer = glued([(rule.text, n) for rule, n in told], language)
         questions.append(Question(ask(rng, text, language), answer))
     shown = {rule.kind for rule in rules}
     absent = [i for i in sorted(kinds.asked[language]) if i not in shown]

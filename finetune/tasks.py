@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bot import evidence, prompt
 from bot.prompt import cited
@@ -82,9 +83,9 @@ class Scribe:
 
 
 def nearest(rng: random.Random, question: Question, passages: Sequence[Passage]) -> list[tuple[int, str]]:
-    """What the search would call the nearest rules: mostly the answer's first, then such as share words with the question.
+    """What the search would call the nearest rules: those of the answer, seldom with another behind or among them.
 
-    In one of six it is wrong about the first, and in one of fifty it rated nothing: a model must not only repeat.
+    Of a question without an answer such as share words with it; in one of fifty nothing was rated.
     """
     lines = [(n, line) for n, p in enumerate(passages, 1) for line in p.text.splitlines() if line.strip()]
     own = []
@@ -95,14 +96,16 @@ def nearest(rng: random.Random, question: Question, passages: Sequence[Passage])
     rest = [
         (evidence.overlap(question.text, line) + rng.random(), n, line) for n, line in lines if (n, line) not in own
     ]
-    others = [(n, line) for _, n, line in sorted(rest, reverse=True)[: prompt.NEAREST]]
-    if rng.random() < 0.02:
+    others = [(n, line) for _, n, line in sorted(rest, reverse=True)]
+    draw = rng.random()
+    if draw < 0.02:
         return []
-    if rng.random() < 1 / 6:
-        found = [*own, *others][: prompt.NEAREST]
+    if not own:
+        return others[: rng.randint(1, prompt.NEAREST)]
+    found = [*own, *others[: draw < 0.08]][: prompt.NEAREST]
+    if draw < 0.05:
         rng.shuffle(found)
-        return found
-    return [*own, *others][: prompt.NEAREST]
+    return found
 
 
 _CITED = re.compile(r"(.+?)\s*\[(\d+)\]", re.DOTALL)
@@ -228,22 +231,28 @@ def match_and_copy(
     flat = [(s, n) for n, chunk in enumerate(chunks, 1) for s in chunk]
     rng.shuffle(flat)
     questions = []
-    for sentence, n in flat[:5]:
-        draw = rng.random()
-        if draw < 0.08 and len(flat) > 1:
-            other, m = rng.choice([pair for pair in flat if pair[0] != sentence] or flat)
-            join = rng.choice((" and ", ", also ", "? ") if language == "en" else ("，还有", "？", "，另外"))
-            text = blur(rng, sentence, language, near) + join + blur(rng, other, language, near)
-            glue = " " if language == "en" else ""
-            answer = glue.join((cited(sentence, n, language), cited(other, m, language)))
-        else:
-            text, answer = blur(rng, sentence, language, near), cited(sentence, n, language)
-        questions.append(Question(text, answer))
+    for start in range(min(len(flat), 5)):
+        told = several(rng, flat[start], flat)
+        join = rng.choice((" and ", ", also ", "? ") if language == "en" else ("，还有", "？", "，另外"))
+        asked = [blur(rng, sentence, language, near) for sentence, _ in told[: rng.randint(1, 2)]]
+        questions.append(Question(join.join(asked), glued(told, language)))
     if pools[-1] and rng.random() < 0.5:
         text = blur(rng, rng.choice(pools[-1]), language, near)
         questions.append(Question(text, scribe.abstain(language)))
     shop = rng.choice(titles)
     return scribe.write(shop, passages_of(rng, chunks, titles, language), questions, language)
+
+
+def several(rng: random.Random, first: Any, all: Sequence[Any]) -> list[Any]:
+    """What an answer tells: one thing, often two, seldom more; the search brings what goes with it."""
+    others = [other for other in all if other != first]
+    count = rng.choices((0, 1, 2, 3), (55, 25, 13, 7))[0]
+    return [first, *rng.sample(others, min(count, len(others)))]
+
+
+def glued(told: Sequence[tuple[str, int]], language: Language) -> str:
+    """Sentences with their citations, as one answer."""
+    return (" " if language == "en" else "").join(cited(sentence, n, language) for sentence, n in told)
 
 
 def asked_by_people(rng: random.Random, scribe: Scribe, pairs: Sequence, language: Language) -> Item:

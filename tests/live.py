@@ -27,12 +27,12 @@ class Client:
     async def send(self, type, **data):
         await self.ws.send(json.dumps({"v": 1, "type": type, "data": data}))
 
-    async def next(self, timeout=5):
+    async def next(self, timeout=20):
         frame = json.loads(await asyncio.wait_for(self.ws.recv(), timeout))
         self.got.append(frame)
         return frame
 
-    async def until(self, type, timeout=5, **data):
+    async def until(self, type, timeout=20, **data):
         """The next frame of this type whose data has these values."""
         async with asyncio.timeout(timeout):
             while True:
@@ -62,21 +62,21 @@ class House:
             yield client
 
     async def sign_in(self, name="anna"):
-        async with httpx.AsyncClient(base_url=self.url) as http:
+        async with httpx.AsyncClient(base_url=self.url, timeout=20) as http:
             body = {"code": self.signer.code(name), "name": name.title()}
             return (await http.post("/v1/agent/session", json=body)).json()["token"]
 
     @asynccontextmanager
     async def rest(self, name="anna", token=None):
         headers = {"Authorization": f"Bearer {token or await self.sign_in(name)}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers) as http:
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20) as http:
             yield http
 
 
 @asynccontextmanager
 async def house(folder, *, grace_s=15.0, lease_s=60.0, ping_s=15.0, capacity=2, per_minute=100, engine=None, **values):
     """A server on a free port, stopped at the end."""
-    live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s)
+    live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s, retry_s=0.01)
     signer = tokens.Tokens("k" * 48)
     door = Door(live, signer, frozenset(), messages_per_minute=per_minute, ping_s=ping_s)
     app = server.create_app(live, door, desk.Desk(live, capacity=capacity, lease_s=lease_s))

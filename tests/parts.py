@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot import prompt, tokens, turn
+from bot import prompt, tokens
 from bot.engine.scripted import ScriptedEngine
-from bot.errors import EngineError
+from bot.errors import EngineError, StoreError
 from bot.evidence import overlap
+from bot.parts import Bot
 from bot.settings import ROOT
 from bot.store.sql import open_store
 from bot.types import Hit, Language, Mood, Order, Passage, Release
@@ -74,14 +75,38 @@ class BrokenEngine(ScriptedEngine):
         yield ""
 
 
-def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
+class Flaky:
+    """A store whose methods fail: `failing` before they do anything, `lost` once they have done it; so many times each."""
+
+    def __init__(self, store):
+        self.store, self.failing, self.lost = store, {}, {}
+        self.calls = []
+
+    def __getattr__(self, name):
+        async def call(*args, **named):
+            self.calls.append(name)
+            if self._fails(self.failing, name):
+                raise StoreError("the database is away")
+            result = await getattr(self.store, name)(*args, **named)
+            if self._fails(self.lost, name):
+                raise StoreError("the database went away")
+            return result
+
+        return call
+
+    def _fails(self, left, name):
+        left[name] = left.get(name, 0) - 1
+        return left[name] >= 0
+
+
+def make_bot(folder: Path, *, engine=None, **values) -> Bot:
     """A bot over a SQLite file in `folder`."""
-    return turn.Bot(
+    return Bot(
         engine=engine or ScriptedEngine(TEMPLATES),
         retriever=WordRetriever(),
         sentiment=ExclamationMood(),
         orders=OneOrder(),
-        store=open_store(f"sqlite:///{folder / 'bot.db'}"),
+        store=Flaky(open_store(f"sqlite:///{folder / 'bot.db'}")),
         templates=TEMPLATES,
         release=Release("scripted", "", "f", "words", "r", "release-1"),
         shop_names={"en": "Fernhill", "zh": "蕨岭"},
@@ -90,7 +115,7 @@ def make_bot(folder: Path, *, engine=None, **values) -> turn.Bot:
     )
 
 
-async def start(bot: turn.Bot, text: str, *, shopper: str | None = None, conversation: str | None = None):
+async def start(bot: Bot, text: str, *, shopper: str | None = None, conversation: str | None = None):
     """A shopper's message in the log: (conversation id, message id)."""
     if conversation is None:
         created = await bot.store.create(site="t", locale="en", shopper_id=shopper, resume_hash=tokens.new_secret()[1])

@@ -114,6 +114,8 @@ async def test_a_human_agent_who_lost_the_conversation_cannot_speak_in_it(tmp_pa
         await shopper.until("owner.changed", owner="closed")
         await shopper.send("message.send", client_id="9", text="hello?")
         assert (await shopper.until("error"))["data"]["code"] == "closed"
+        await shopper.send("handoff.request")
+        assert (await shopper.until("error"))["data"]["code"] == "closed"
 
 
 async def test_a_shopper_is_asked_for_a_rating_when_a_human_agent_closes(tmp_path):
@@ -167,6 +169,98 @@ async def test_the_desk_is_closed_without_a_token_and_a_code_works_once(tmp_path
             assert closed.value.rcvd.code == wire.CLOSE["token_refused"]
 
 
+async def test_a_message_sent_before_the_end_is_acked_again_after_it(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        first = await shopper.until("ack")
+        await shopper.until("message.completed")
+        conversation = await queued(shopper)
+        await http.post(f"/v1/queue/{conversation}/claim")
+        await http.post(f"/v1/queue/{conversation}/close")
+        await shopper.until("owner.changed", owner="closed")
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        assert (await shopper.until("ack"))["data"] == first["data"]
+
+
+async def test_who_waits_is_told_when_the_desk_fills_and_empties(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        await queued(shopper)
+        assert (await shopper.until("queue.position"))["data"]["eta_s"] is None
+        async with server.agent() as agent:
+            await agent.until("welcome")
+            assert (await shopper.until("queue.position"))["data"]["eta_s"] == [0, 60]
+        assert (await shopper.until("queue.position"))["data"]["eta_s"] is None
+
+
+async def test_a_human_agent_sits_at_one_place(tmp_path):
+    async with house(tmp_path, capacity=3) as server:
+        token = await server.sign_in("anna")
+        async with server.agent(token=token) as older, server.agent("li") as colleague:
+            await older.until("queue.snapshot")
+            await colleague.until("queue.snapshot")
+            async with server.agent(token=token) as newer:
+                await newer.until("queue.snapshot")
+                with pytest.raises(ConnectionClosed) as closed:
+                    await older.until("never")
+                assert closed.value.rcvd.code == wire.CLOSE["replaced"]
+                assert server.live.slots == 6
+                await newer.send("queue.snapshot")
+                await newer.until("queue.snapshot")
+                await colleague.send("queue.snapshot")
+                await colleague.until("queue.snapshot")
+
+
+async def test_a_database_that_fails_as_a_human_agent_sits_down_leaves_no_seat_behind(tmp_path):
+    async with house(tmp_path) as server:
+        token = await server.sign_in("anna")
+        server.live.bot.store.failing["queue"] = 2
+        async with server.agent(token=token) as agent:
+            with pytest.raises(ConnectionClosed) as closed:
+                await agent.until("never")
+            assert closed.value.rcvd.code == wire.CLOSE["try_later"]
+        assert server.live.slots == 0
+
+
+async def test_a_human_agent_who_knows_more_than_the_log_starts_it_anew(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        await shopper.until("message.completed")
+        conversation = await queued(shopper)
+        token = await server.sign_in("anna")
+        async with server.rest(token=token) as http:
+            await http.post(f"/v1/queue/{conversation}/claim")
+        async with server.agent(token=token, last_seq={conversation: 10**30}) as agent:
+            assert (await agent.until("resync_required"))["conversation_id"] == conversation
+            assert (await agent.until("message.created"))["seq"] == 1
+
+
+async def test_a_conversation_that_cannot_be_followed_ends_the_human_agents_socket(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.agent() as agent:
+        conversation = await queued(shopper)
+        await agent.send("claim", conversation_id=conversation)
+        await agent.until("agent.joined")
+        server.live.bot.store.failing["events"] = 2  # the shopper's socket reads too
+        await server.live.grown(conversation)
+        with pytest.raises(ConnectionClosed) as closed:
+            await agent.until("never")
+        assert closed.value.rcvd.code == wire.CLOSE["try_later"]
+
+
+async def test_a_message_to_no_conversation_names_the_field(tmp_path):
+    async with house(tmp_path) as server, server.agent() as agent:
+        await agent.send("message.send", client_id="1", text="Hi")
+        told = (await agent.until("error"))["data"]
+        assert (told["field"], told["client_id"]) == ("conversation_id", "1")
+
+
+async def test_a_used_code_stays_used_after_a_restart(tmp_path):
+    async with house(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+        code = {"code": server.signer.code("anna")}
+        assert (await http.post("/v1/agent/session", json=code)).status_code == 200
+    async with house(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+        assert (await http.post("/v1/agent/session", json=code)).status_code == 401
+
+
 async def test_long_poll_returns_as_soon_as_the_log_grows(tmp_path):
     async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
         conversation = await queued(shopper)
@@ -178,6 +272,8 @@ async def test_long_poll_returns_as_soon_as_the_log_grows(tmp_path):
         answer = await asyncio.wait_for(waiting, 5)
         assert [frame["type"] for frame in answer.json()] == ["csat.given"]
         assert (await http.get("/v1/conversations/c_none/events")).status_code == 404
+        far = {"after": 2**31}
+        assert (await http.get(f"/v1/conversations/{conversation}/events", params=far)).status_code == 422
 
 
 async def test_health_metrics_and_schemas_are_served(tmp_path):

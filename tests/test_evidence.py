@@ -332,19 +332,24 @@ def test_a_rule_passes_as_it_stands_and_with_no_other_number(rule, passages):
 
 def test_a_rule_that_hardly_answers_is_not_relevant():
     passage = Passage("p", "d", "Shipping", "Costs", "- Standard costs $5.95.\n- Express costs $14.95.", "en")
-    hits = [Hit(passage, 0.9, (0.8, 0.3))]
     standard, express = (cite(1, passage, line) for line in passage.text.splitlines())
+    hits = [Hit(passage, 0.9, (0.8, 0.1))]
     assert is_relevant(standard, hits, 0.5)
     assert not is_relevant(express, hits, 0.5)
-    assert is_relevant(express, hits, 0.3)
-    assert not is_relevant(cite(1, passage, passage.text), hits, 0.5), "both rules must answer"
+    assert not is_relevant(cite(1, passage, passage.text), hits, 0.5), "both rules may answer, or none is told"
+    assert is_relevant(express, [Hit(passage, 0.9, (0.8, 0.2))], 0.5)
+    assert not is_relevant(standard, [Hit(passage, 0.9, (0.4, 0.2))], 0.5), "not even the best one is likely"
+    assert is_relevant(express, hits, 0.0), "a large model may choose"
     assert is_relevant(express, [Hit(passage, 0.9)], 0.5), "unrated"
 
 
 def test_the_nearest_rules_of_all_hits_come_likeliest_first():
     one = Passage("p", "d", "T", "H", "- one\n- two", "en")
     two = Passage("q", "d", "T", "H", "- three", "en")
-    assert nearest([Hit(one, 0.9, (0.2, 0.8)), Hit(two, 0.5, (0.4,))], 2) == [(1, "- two"), (2, "- three")]
+    hits = [Hit(one, 0.9, (0.2, 0.8)), Hit(two, 0.5, (0.4,))]
+    assert nearest(hits, 2) == [(1, "- two"), (2, "- three")]
+    assert nearest(hits, 4) == [(1, "- two"), (2, "- three"), (1, "- one")]
+    assert nearest([Hit(one, 0.9, (0.1, 0.09))], 4) == [(1, "- one")]
     assert nearest([Hit(one, 0.9)], 3) == []
 
 

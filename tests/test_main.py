@@ -57,6 +57,10 @@ def test_a_wrong_command_line_is_answered_with_the_usage(capsys, argv):
     assert err.startswith("usage: bot")
 
 
+async def unused(_):
+    return True
+
+
 def one_sentence(status, out, err):
     assert status == 2
     assert err.count("\n") == 1 and err.endswith(".\n"), err
@@ -141,10 +145,10 @@ def test_orders_that_are_missing_are_told(capsys, monkeypatch, tmp_path):
         assert "none.json" in one_sentence(*run(capsys, "check"))
 
 
-def test_a_sign_in_code_works_with_the_key_in_the_data_folder(capsys, tmp_path):
+async def test_a_sign_in_code_works_with_the_key_in_the_data_folder(capsys, tmp_path):
     status, out, err = run(capsys, "agent", "anna")
     assert (status, err) == (0, "")
-    agent, _ = Tokens((tmp_path / "data/key").read_text()).sign_in(out.strip(), "Anna")
+    agent, _ = await Tokens((tmp_path / "data/key").read_text()).sign_in(out.strip(), "Anna", unused)
     assert agent == "anna"
 
 

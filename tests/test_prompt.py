@@ -60,10 +60,14 @@ def test_the_chinese_prompt_word_for_word():
     ("en", "Nearest to the question:", "Question: ?"), ("zh", "与问题最接近：", "问题：?"),
 ])  # fmt: skip
 def test_the_nearest_rules_stand_between_passages_and_question(language, head, ask):
-    nearest = [(2, "- B."), (1, "- A."), (1, "C."), (1, "- D.")]
+    nearest = [(2, "- B."), (1, "- A."), (1, "C."), (1, "- D."), (1, "- E.")]
     lines = build(language, text="?", nearest=nearest)[-1].content.splitlines()
     between = " " if language == "en" else ""
-    assert lines[-5:] == [head, *(f"{rule}{between}[{n}]" for rule, n in (("B.", 2), ("A.", 1), ("C.", 1))), ask]
+    assert lines[-6:] == [
+        head,
+        *(f"{rule}{between}[{n}]" for rule, n in (("B.", 2), ("A.", 1), ("C.", 1), ("D.", 1))),
+        ask,
+    ]
 
 
 def test_the_nearest_rules_go_with_their_passage_when_it_does_not_fit():

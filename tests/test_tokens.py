@@ -1,5 +1,6 @@
 """Tokens: uses kept apart, time limits, one-time codes, and a key that stays with its owner."""
 
+import base64
 import stat
 import time
 
@@ -16,6 +17,19 @@ KEY = "k" * 48
 @pytest.fixture
 def signer():
     return tokens.Tokens(KEY)
+
+
+@pytest.fixture
+def spend():
+    """Marks an id as used, once."""
+    spent = set()
+
+    async def once(code_id):
+        fresh = code_id not in spent
+        spent.add(code_id)
+        return fresh
+
+    return once
 
 
 def test_a_token_is_read_for_its_own_use_only(signer):
@@ -59,33 +73,40 @@ def test_another_key_another_algorithm_and_no_signature_are_refused(signer):
     assert signer.read(tokens.SHOPPER, "a.b.c") is None
 
 
-def test_a_code_signs_in_once(signer):
+async def test_a_code_signs_in_once(signer, spend):
     code = signer.code("anna")
-    agent, token = signer.sign_in(code, "Anna")
+    agent, token = await signer.sign_in(code, "Anna", spend)
     assert (agent, signer.agent(token)) == ("anna", ("anna", "Anna"))
-    assert signer.sign_in(code, "Anna") is None
-    assert signer.sign_in(signer.code("anna"), "") is not None
+    assert await signer.sign_in(code, "Anna", spend) is None
+    assert await signer.sign_in(signer.code("anna"), "", spend) is not None
 
 
 def test_two_codes_of_one_moment_are_two(signer):
     assert signer.code("anna") != signer.code("anna")
 
 
-def test_a_late_code_and_a_desk_token_do_not_sign_in(signer):
+async def test_a_late_code_and_a_desk_token_do_not_sign_in(signer, spend):
     late = signer.mint(tokens.CODE, "anna", lifetime_s=-1)
     desk = signer.mint(tokens.AGENT, "anna", lifetime_s=60)
-    assert [signer.sign_in(code, "") for code in (late, desk, "", "x")] == [None] * 4
+    nameless = signer.mint(tokens.CODE, "anna", lifetime_s=60)
+    assert [await signer.sign_in(code, "", spend) for code in (late, desk, nameless, "", "x")] == [None] * 5
+
+
+@pytest.mark.parametrize("text", ["\ud800", "é.é.é", base64.urlsafe_b64encode(b"[" * 3000).decode() + ".a.b"])
+def test_text_that_only_looks_like_a_token_is_nobody(signer, text):
+    assert signer.read(tokens.SHOPPER, text) is None
+    assert signer.agent(text) is None
 
 
 def test_a_shoppers_token_opens_no_desk(signer):
     assert signer.agent(signer.mint(tokens.SHOPPER, "anna", lifetime_s=60)) is None
 
 
-def test_fixed_keys_sign_in_again_and_again():
+async def test_fixed_keys_sign_in_again_and_again(spend):
     signer = tokens.Tokens(KEY, tokens.parse_agent_keys("anna:0123456789abcdef, ben:fedcba9876543210,"))
-    assert [signer.sign_in("0123456789abcdef", "")[0] for _ in range(2)] == ["anna"] * 2
-    assert signer.sign_in("fedcba9876543210", "")[0] == "ben"
-    assert signer.sign_in("0123456789abcdeX", "") is None
+    assert [(await signer.sign_in("0123456789abcdef", "", spend))[0] for _ in range(2)] == ["anna"] * 2
+    assert (await signer.sign_in("fedcba9876543210", "", spend))[0] == "ben"
+    assert await signer.sign_in("0123456789abcdeX", "", spend) is None
 
 
 @pytest.mark.parametrize("text", ["anna", "anna:", "anna:short", ":0123456789abcdef", "anna:0123456789abcde"])

@@ -6,6 +6,7 @@ import pytest
 
 from bot import turn
 from bot.engine.scripted import ScriptedEngine
+from bot.errors import StoreError
 from bot.types import Message
 from tests.parts import TEMPLATES, BrokenEngine, make_bot, start
 
@@ -208,3 +209,20 @@ async def test_anger_before_a_handoff_does_not_count_again_after_it(make):
     await bot.store.release(conversation, agent_id="a", to="bot", text="back")
     outcome, *_ = await tell(bot, "How long does standard delivery take!", conversation=conversation)
     assert outcome == "answered"
+
+
+@pytest.mark.parametrize("what", ["failing", "lost"])
+async def test_a_failing_database_ends_a_turn_once_or_not_at_all(tmp_path, what):
+    bot = make_bot(tmp_path)
+    conversation, message_id = await start(bot, "how long does express delivery take")
+    getattr(bot.store, what)["complete"] = 1
+
+    async def silent(*_):
+        pass
+
+    with pytest.raises(StoreError):
+        await turn.answer(bot, conversation, message_id, emit=silent, announce=silent)
+    ended = [event.type for event in await bot.store.events(conversation)][1:]
+    assert ended == ([] if what == "failing" else ["message.completed"])
+    assert (await bot.store.conversation(conversation)).owner == "bot", "no handoff on top"
+    await bot.store.aclose()

@@ -84,6 +84,8 @@ def test_whatever_fields_come_are_read_or_refused(type, data):
     [
         ("cafe\u0301", "café"),
         (" a\r\nb\tc ", "a\nb\tc"),
+        ("a\rb", "a\nb"),
+        ("e\u0007\u0301", "é"),
         ("a\u202eb\u0007c\ufeffd", "abcd"),
         ("👩\u200d👧 שלום 你好", "👩\u200d👧 שלום 你好"),
         ("x\ue000y", "xy"),
@@ -91,6 +93,20 @@ def test_whatever_fields_come_are_read_or_refused(type, data):
 )
 def test_cleaning_keeps_what_can_be_read(text, kept):
     assert wire.clean(text) == kept
+
+
+def test_half_an_emoji_is_dropped_and_the_rest_is_read():
+    assert wire.parse(frame("message.send", client_id="1", text="Hi \ud83d there 👍")).text == "Hi  there 👍"
+
+
+@pytest.mark.parametrize("client_id", ["\ud800", "a b", "x" * 65, 5, None])
+def test_only_an_id_is_told_back(client_id):
+    with pytest.raises(FrameError) as refused:
+        wire.parse(frame("feedback", client_id=client_id))
+    assert refused.value.client_id is None
+    with pytest.raises(FrameError) as refused:
+        wire.parse(frame("message.send", client_id="a-1", text=""))
+    assert refused.value.client_id == "a-1"
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\u200b\u0000", "\u200d", "\u200d \u200d"])

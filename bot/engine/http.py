@@ -6,7 +6,7 @@ Knows nothing of turns. Closing the iterator closes the upstream connection, whi
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 import httpx
 
@@ -47,7 +47,7 @@ class HttpEngine:
         han = sum(c >= "\u2e80" for c in text)
         return han + (len(text) - han + 2) // 3 + 8 * len(messages)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """Text as it arrives.
 
         Raises:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class LocalEngine:
             logits = self._model(input_ids=ids, logits_to_keep=len(said) + 1).logits  # (1, S + 1, V)
         return cross_entropy(logits[0, :-1].float(), ids[0, -len(said) :], reduction="sum").item(), len(said)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """Greedy text as it is generated; closing the iterator stops at the next token.
 
         Raises:
@@ -173,7 +173,7 @@ def load(
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, **options)
     except _UNREADABLE as error:
         raise ModelError(
             f"No base model could be loaded from {base}: {str(error).splitlines()[0]} "
@@ -183,6 +183,8 @@ def load(
         raise ModelError(f"The tokenizer of {base} has no chat template; take an instruction-tuned model.")
     mark = prompt.fingerprint(templates, tokenizer.chat_template)
     name = Path(base).name
+    if (Path(base) / "shoptalk.json").is_file():  # A base and an adapter that `finetune merge` made one.
+        check_adapter(Path(base), base, mark)
     if adapter is not None:
         check_adapter(adapter, base, mark)
         from peft import PeftModel

@@ -1,13 +1,14 @@
 """The engine's twin without a model: says what a script says, for tests, demos and load.
 
-By default it reads the first rule of the first passage aloud, with its citation.
+By default it reads the nearest rule aloud, or else the first one, with its citation: what a model reaches that only
+repeats what the search brings.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 from bot import prompt
 from bot.errors import EngineError
@@ -16,8 +17,11 @@ from bot.types import Language, Message
 Script = Callable[[Sequence[Message]], str]
 
 
-def first_rule(messages: Sequence[Message]) -> str:
-    """The first rule under the passage marked [1] of the last message, cited; empty if there is none."""
+def first_rule(messages: Sequence[Message], heads: Collection[str] = ()) -> str:
+    """The rule under one of `heads`, else the first under the passage marked [1], cited; empty if there is none."""
+    lines = messages[-1].content.splitlines()
+    if (at := next((n for n, line in enumerate(lines) if line in heads), None)) is not None:
+        return lines[at + 1]
     match = re.search(r"^\[1\] .*\n-? ?(.+)$", messages[-1].content, re.MULTILINE)
     return f"{match[1]} [1]" if match else ""
 
@@ -33,7 +37,7 @@ class ScriptedEngine:
     def __init__(
         self,
         templates: Mapping[Language, prompt.Templates],
-        script: Script = first_rule,
+        script: Script | None = None,
         *,
         delay_s: float = 0.0,
         fail_after: int | None = None,
@@ -42,13 +46,15 @@ class ScriptedEngine:
         self.fingerprint = prompt.fingerprint(templates, None)
         self.running = 0
         """Streams that have begun and not ended."""
-        self._script, self._delay_s, self._fail_after = script, delay_s, fail_after
+        heads = {t.texts["nearest"] for t in templates.values()}
+        self._script = script or (lambda messages: first_rule(messages, heads))
+        self._delay_s, self._fail_after = delay_s, fail_after
 
     def count(self, messages: Sequence[Message]) -> int:
         """Characters, as a bound on tokens."""
         return sum(len(m.content) for m in messages)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """The script's text in pieces of four characters."""
         text = self._script(messages)
         self.running += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import SettingsError
-from bot.types import LANGUAGES, Order
+from bot.types import LANGUAGES, Language, Order
 
 
 class SampleOrders:
@@ -42,7 +42,7 @@ def order_of(record: dict[str, Any]) -> Order:
     Raises:
         KeyError, TypeError, ValueError: it lacks a key, or its facts are not lists of sentences per language.
     """
-    facts = {language: tuple(record["facts"][language]) for language in LANGUAGES}
+    facts: dict[Language, tuple[str, ...]] = {language: tuple(record["facts"][language]) for language in LANGUAGES}
     if not all(isinstance(fact, str) for language in LANGUAGES for fact in facts[language]):
         raise ValueError(f"the facts of order {record['number']} are not all text")
     return Order(str(record["number"]).upper(), str(record["shopper_id"]), facts)

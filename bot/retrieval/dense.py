@@ -142,7 +142,7 @@ def build_index(vectors: np.ndarray) -> faiss.Index:
     return index
 
 
-def rows(index: faiss.Index) -> np.ndarray:
+def rows(index: Any) -> np.ndarray:
     """The vectors of a flat index, without a copy; valid as long as the index is.  # (N, D)"""
     if index.ntotal == 0:
         return np.zeros((0, index.d), np.float32)

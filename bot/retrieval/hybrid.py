@@ -193,19 +193,21 @@ def build_or_load(
     passages = load_documents(documents_folder)
     asked = read_questions(questions, {passage.id for passage in passages})
     calibrations = calibration.load_calibration(calibration_file)
-    encoders = {language: encoder(language) for language in LANGUAGES if any(p.language == language for p in passages)}
-    rerankers = {language: reader(language, found) for language, found in encoders.items()}
+    encoders: dict[Language, Encodes] = {
+        language: encoder(language) for language in LANGUAGES if any(p.language == language for p in passages)
+    }
+    rerankers: dict[Language, Reranker] = {language: reader(language, found) for language, found in encoders.items()}
     prints = [calibration_file.read_text("utf-8")]
     prints += [part.fingerprint for parts in (encoders, rerankers) for part in parts.values()]
     generation = _generation(passages, asked, prints)
-    vectors = _load(index_folder, generation, list(encoders))
+    vectors: dict[Language, tuple[np.ndarray, np.ndarray]] | None = _load(index_folder, generation, list(encoders))
     if vectors is None:
         vectors = {
             language: _encode(language, passages, asked, found, progress=progress)
             for language, found in encoders.items()
         }
         _save(index_folder, generation, vectors)
-    shelves = {
+    shelves: dict[Language, Shelf] = {
         language: build_shelf(
             language,
             [passage for passage in passages if passage.language == language],

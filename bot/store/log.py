@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from bot.errors import IdempotencyConflict, NotFound, StaleEpoch
-from bot.handoff import BOT
+from bot.errors import ConversationClosed, IdempotencyConflict, NotFound, StaleEpoch
+from bot.handoff import BOT, CLOSED
 from bot.store.schema import conversations, events, health, messages
 from bot.types import Conversation, Event, Language
 
@@ -128,6 +128,8 @@ def append_message(
         if first.data["text"] != text:
             raise IdempotencyConflict(f"`client_id` {client_id!r} was used for another text; use a new one.")
         return first, False
+    if head.owner == CLOSED:
+        raise ConversationClosed(f"Conversation {conversation_id} is closed; begin a new one.")
     data = {"message_id": message_id, "role": "shopper", "text": text}
     (event,) = write(c, head, ("message.created", data), now=now)
     c.execute(

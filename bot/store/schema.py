@@ -1,6 +1,6 @@
 """The tables, for SQLite and PostgreSQL alike.
 
-Read by the statements in log.py and queue.py; made and changed by migrations/, and a test
+Read by the statements in log.py, queue.py and codes.py; made and changed by migrations/, and a test
 proves that the two agree. Free text stands in JSON columns, whose escapes carry every character
 (PostgreSQL refuses a NUL in a text column).
 """
@@ -94,6 +94,14 @@ Index("uq_handoffs_open", handoffs.c.conversation_id, unique=True,
       sqlite_where=handoffs.c.closed_at.is_(None), postgresql_where=handoffs.c.closed_at.is_(None))  # fmt: skip
 Index("ix_handoffs_agent_id", handoffs.c.agent_id, sqlite_where=handoffs.c.closed_at.is_(None),
       postgresql_where=handoffs.c.closed_at.is_(None))  # fmt: skip
+
+spent_codes = Table(
+    "spent_codes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("until", Double, nullable=False),
+)
+"""One-time sign-in codes that were used; after `until` the code is too old anyway."""
 
 health = Table(
     "health",

@@ -1,7 +1,7 @@
 """The store: the log and the queue in SQLite or PostgreSQL; every method is one transaction.
 
-Knows neither frames nor turns. The statements stand in log.py and queue.py, the tables in
-schema.py, how a transaction is run in sqlite.py and postgres.py.
+Knows neither frames nor turns. The statements stand in log.py, queue.py and codes.py, the
+tables in schema.py, how a transaction is run in sqlite.py and postgres.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.errors import SettingsError
-from bot.store import log, migrations, queue
+from bot.store import codes, log, migrations, queue
 from bot.store.postgres import Postgres
 from bot.store.sqlite import Sqlite
 from bot.types import Conversation, Event, Handoff, Language
@@ -166,6 +166,9 @@ class SqlStore:
 
     async def conversations_held(self, agent_id: str) -> list[str]:
         return await self._database.read(lambda c: queue.conversations_held(c, agent_id))
+
+    async def spend_code(self, code_id: str, *, lifetime_s: float) -> bool:
+        return await self._write(codes.spend, code_id, lifetime_s=lifetime_s)
 
     async def ping(self) -> None:
         await self._write(log.ping)

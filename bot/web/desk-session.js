@@ -185,6 +185,8 @@ export class DeskSession {
         return this.claimed(id ?? data.conversation_id);
       case "ack":
         return this.acked(id, data);
+      case "resync_required":
+        return this.resync(id);
       case "typing":
         this.conversation(id).typing = data.on;
         return this.tell("typing", id);
@@ -209,6 +211,13 @@ export class DeskSession {
     }
     this.tell("queue");
     this.tell("claimed", id);
+  }
+
+  /** The server knows less of the log than we do: forget it, but for what was not sent. */
+  resync(id) {
+    const conversation = this.conversation(id);
+    Object.assign(conversation, { items: conversation.items.filter((item) => item.state), lastSeq: 0 });
+    this.tell("item", id);
   }
 
   acked(id, { client_id, message_id }) {

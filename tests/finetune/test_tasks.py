@@ -71,7 +71,7 @@ def test_a_question_keeps_words_of_its_sentence():
         assert any(word in question for word in ("filter", "costs", "nine", "dollars", "shop"))
 
 
-def test_the_nearest_rules_begin_mostly_with_those_of_the_answer():
+def test_the_nearest_rules_are_mostly_those_of_the_answer():
     passages = [
         Passage(
             "en/x/x#A", "x", "Help", "A", "- Delivery takes 3 days.\n- Delivery costs $5.\n- Gifts are wrapped.", "en"
@@ -81,12 +81,13 @@ def test_the_nearest_rules_begin_mostly_with_those_of_the_answer():
     question = Question("how long do delivery and returns take", "Delivery takes 3 days. [1] Returns take 9 days. [2]")
     own = [(1, "- Delivery takes 3 days."), (2, "- Returns take 9 days.")]
     drawn = [nearest(random.Random(seed), question, passages) for seed in range(300)]
-    assert 0.75 < sum(found[:2] == own for found in drawn) / 300 < 0.95
-    assert any(found == [] for found in drawn)
-    assert all(len(found) == 3 and set(own) < set(found) for found in drawn if found)
+    assert 0.85 < sum(found == own for found in drawn) / 300 < 1
+    assert any(found == [] for found in drawn) and any(len(found) == 3 for found in drawn)
+    assert all(set(own) <= set(found) for found in drawn if found)
 
 
 def test_without_an_answer_the_nearest_rules_are_others():
     passages = [Passage("en/x/x#A", "x", "Help", "A", "- Delivery takes 3 days.\n- Delivery costs $5.", "en")]
-    found = nearest(random.Random(1), Question("delivery?", "Sorry, I do not know."), passages)
-    assert sorted(found) == [(1, "- Delivery costs $5."), (1, "- Delivery takes 3 days.")]
+    question = Question("delivery?", "Sorry, I do not know.")
+    found = {rule for seed in range(9) for rule in nearest(random.Random(seed), question, passages)}
+    assert found == {(1, "- Delivery costs $5."), (1, "- Delivery takes 3 days.")}

@@ -8,9 +8,10 @@ import random
 
 import pytest
 
-from bot.errors import IdempotencyConflict, NotFound, StaleEpoch, StoreError
+from bot.errors import ConversationClosed, IdempotencyConflict, NotFound, StaleEpoch, StoreError
 from bot.protocols import Store
 from bot.types import Conversation, Event
+from tests.store.steps import claim, queued, release
 
 
 async def created(store: Store, **changes) -> Conversation:
@@ -104,6 +105,17 @@ async def test_client_id_with_another_text_is_a_conflict(store):
     with pytest.raises(IdempotencyConflict):
         await said(store, made.id, text="Bye")
     assert (await store.conversation(made.id)).seq == 1
+
+
+async def test_closed_conversation_takes_no_new_message_and_knows_the_old_ones(store, clock):
+    made = await queued(store, clock)
+    first = await said(store, made, 1, text="Hi")
+    await claim(store, made)
+    await release(store, made, "closed")
+    with pytest.raises(ConversationClosed):
+        await said(store, made, 2, text="Still there?")
+    assert await said(store, made, 1, text="Hi") == first
+    assert await store.unfinished() == [(made, "m1")]
 
 
 async def test_client_id_belongs_to_its_conversation(store):

@@ -1,0 +1,133 @@
+"""The shopper's door when something goes wrong: writes that fail, sockets that go, frames that come too late or too fast."""
+
+import asyncio
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from bot import wire
+from tests.live import house
+
+QUESTION = "How long does standard delivery take?"
+
+
+async def test_a_message_that_cannot_be_written_is_not_acked_and_may_be_sent_again(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        await shopper.until("welcome")
+        server.live.bot.store.failing["append_message"] = 1
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        error = (await shopper.until("error"))["data"]
+        assert (error["code"], error["retryable"], error["client_id"]) == ("try_later", True, "1")
+        assert not [f for f in shopper.got if f["type"] == "ack"]
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        await shopper.until("ack")
+        await shopper.until("message.completed")
+
+
+async def test_a_message_whose_sender_hung_up_while_it_was_written_is_answered(tmp_path):
+    async with house(tmp_path) as server:
+        written, go_on, store = asyncio.Event(), asyncio.Event(), server.live.bot.store
+        write = store.store.append_message
+
+        async def slow_write(*args, **named):
+            event = await write(*args, **named)
+            written.set()
+            await go_on.wait()
+            return event
+
+        store.store.append_message = slow_write
+        async with server.chat() as shopper:
+            conversation = (await shopper.until("welcome"))["conversation_id"]
+            await shopper.send("message.send", client_id="1", text=QUESTION)
+            await asyncio.wait_for(written.wait(), 5)
+        while server.live._lines:  # until the server has noticed
+            await asyncio.sleep(0.005)
+        go_on.set()
+        async with asyncio.timeout(5):
+            while [e.type for e in await store.events(conversation)] != ["message.created", "message.completed"]:
+                await asyncio.sleep(0.005)
+
+
+async def test_a_message_that_was_written_but_never_answered_is_answered_when_it_is_sent_again(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        conversation = (await shopper.until("welcome"))["conversation_id"]
+        await server.live.bot.store.append_message(conversation, client_id="1", message_id="m_1", text=QUESTION)
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        assert (await shopper.until("ack"))["data"]["message_id"] == "m_1"
+        assert (await shopper.until("message.completed"))["data"]["reply_to"] == "m_1"
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        await shopper.until("ack")
+        await shopper.send("csat.submit", score=5)
+        await shopper.until("csat.given")
+        assert [f["type"] for f in shopper.got].count("message.started") == 1
+
+
+async def passing(server, shopper, conversation, *frames):
+    """What the shopper hears of these frames that are not in the log."""
+    for type, data in (*frames, ("typing", {"on": True, "role": "human"})):
+        await server.live.publish(conversation, type, data)
+    before = len(shopper.got)
+    await shopper.until("typing")
+    return [f["type"] for f in shopper.got[before:-1]]
+
+
+async def test_nothing_of_an_answer_follows_its_end_and_no_delta_comes_twice(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        done = await shopper.until("message.completed")
+        late = {"message_id": done["data"]["message_id"]}
+        delta = {"message_id": "m_next", "index": 0, "text": "Hi"}
+        heard = await passing(
+            server, shopper, done["conversation_id"], ("message.started", late),
+            ("message.delta", {**late, "index": 9, "text": "x"}), ("message.delta", delta), ("message.delta", delta),
+        )  # fmt: skip
+    assert heard == ["message.delta"]
+
+
+async def test_not_one_token_of_the_bot_follows_a_takeover(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        await shopper.send("handoff.request")
+        conversation = (await shopper.until("queue.position"))["conversation_id"]
+        delta = {"message_id": "m_1", "index": 0, "text": "Hi"}
+        heard = await passing(
+            server, shopper, conversation, ("message.started", {"message_id": "m_1"}), ("message.delta", delta),
+            ("status", {"state": "typing", "ttl_s": 30}),
+        )  # fmt: skip
+    assert heard == []
+
+
+async def test_text_that_utf8_cannot_carry_is_sent_all_the_same(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        conversation = (await shopper.until("welcome"))["conversation_id"]
+        store = server.live.bot.store
+        data = {"message_id": "m_1", "role": "system", "text": "\ud800 你好"}
+        await server.live.announce(await store.append(conversation, "message.created", data))
+        assert (await shopper.until("message.created"))["data"]["text"] == "? 你好"
+
+
+async def test_the_button_works_however_many_messages_came(tmp_path):
+    async with house(tmp_path, per_minute=2) as server, server.chat() as shopper:
+        for n in range(3):
+            await shopper.send("message.send", client_id=str(n), text=QUESTION)
+        await shopper.until("error", code="too_fast")
+        await shopper.send("handoff.request")
+        await shopper.until("owner.changed", owner="queued")
+
+
+async def test_who_does_not_slow_down_is_closed(tmp_path):
+    async with house(tmp_path, per_minute=2) as server, server.chat() as shopper:
+        for _ in range(5):
+            await shopper.send("feedback", message_id="m", rating="up")
+        with pytest.raises(ConnectionClosed) as closed:
+            await shopper.until("never")
+        assert closed.value.rcvd.code == wire.CLOSE["too_fast"]
+    assert [f["data"]["code"] for f in shopper.got if f["type"] == "error"] == ["bad_frame"] * 2 + ["too_fast"] * 2
+
+
+async def test_feedback_is_about_an_answer(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        ack = await shopper.until("ack")
+        await shopper.until("message.completed")
+        await shopper.send("feedback", message_id=ack["data"]["message_id"], rating="up")
+        assert (await shopper.until("error"))["data"]["field"] == "message_id"

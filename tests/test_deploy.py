@@ -1,0 +1,122 @@
+"""The deployment files, as far as they can be read without a container engine."""
+
+import fnmatch
+import json
+import os
+import re
+
+import pytest
+import yaml
+
+from bot import settings
+from bot.__main__ import _parser
+from bot.settings import ROOT, Settings
+
+DEPLOY = ROOT / "deploy"
+INSTRUCTIONS = [
+    line.split(maxsplit=1)
+    for line in (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+[SERVICE] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
+EXAMPLE = (DEPLOY / "bot.env.example").read_text(encoding="utf-8")
+
+
+def told(instruction):
+    """What follows each of these instructions."""
+    return [rest for name, rest in INSTRUCTIONS if name == instruction]
+
+
+def variables():
+    """What the image sets."""
+    return dict(pair.split("=", 1) for rest in told("ENV") for pair in rest.split())
+
+
+def copied():
+    """(source, target) of what is copied out of the project."""
+    for rest in told("COPY"):
+        *sources, target = rest.split()
+        if not sources[0].startswith("--from="):
+            yield from ((source, target) for source in sources)
+
+
+def test_every_copied_source_is_there_and_not_ignored():
+    ignored = [line.rstrip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
+    sources = [source for source, _ in copied()]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert not [pattern for pattern in ignored if fnmatch.fnmatch(source, pattern)], source
+
+
+def test_everything_that_the_settings_point_to_is_copied():
+    there = {source for source, _ in copied()}
+    for name, field in Settings.model_fields.items():
+        path = str(field.default)
+        if path.startswith(f"{ROOT}/"):
+            assert path.removeprefix(f"{ROOT}/").split("/")[0] in there, name
+
+
+def test_no_state_and_no_secret_is_copied():
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert {".git", ".venv", ".data", ".env", "deploy/bot.env", "bot/models/*/run"} <= set(ignored)
+
+
+def test_every_variable_is_a_setting():
+    named = [name for name in variables() if name.startswith("BOT_")]
+    named += re.findall(r"^#?(BOT_\w+)=", EXAMPLE, re.MULTILINE)
+    named += SERVICE.get("environment", {})
+    assert {name.removeprefix("BOT_").lower() for name in named} <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("comments", [False, True], ids=["as it is", "with what is commented out"])
+def test_the_example_can_be_served(monkeypatch, tmp_path, comments):
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.upper().startswith("BOT_")]:
+        monkeypatch.delenv(name)
+    text = re.sub(r"^#(BOT_)", r"\1", EXAMPLE, flags=re.MULTILINE) if comments else EXAMPLE
+    for name, value in re.findall(r"^(BOT_\w+)=(.*)$", text, re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    found = settings.read()
+    assert not found.token_secret and not found.agent_keys and not found.orders
+    assert found.engine == ("http" if comments else "local")
+
+
+def test_the_state_lies_in_the_volume_and_all_else_can_be_read_only():
+    folder = variables()["BOT_DATA"]
+    assert told("VOLUME") == [folder]
+    volumes = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["volumes"]
+    [mounted] = SERVICE["volumes"]
+    name, target = mounted.split(":")
+    assert (name in volumes, target) == (True, folder)
+    assert SERVICE["read_only"] is True
+    assert variables()["HF_HOME"].startswith(f"{folder}/")  # downloads of hub models
+
+
+def test_the_port_is_the_same_everywhere():
+    port = str(Settings.model_fields["port"].default)
+    assert told("EXPOSE") == [port]
+    assert all(mapped.rsplit(":", 1)[1] == port for mapped in SERVICE["ports"])
+    [check] = told("HEALTHCHECK")
+    assert f"http://127.0.0.1:{port}/readyz" in check
+    program = json.loads(check[check.index("[") :])
+    compile(program[-1], "HEALTHCHECK", "exec")
+
+
+def test_nothing_of_the_service_is_open_to_the_network_by_default():
+    assert all(mapped.startswith("127.0.0.1:") for mapped in SERVICE["ports"])
+    assert told("USER") and told("USER")[-1] != "root"
+
+
+def test_the_image_is_built_from_the_project_and_runs_a_command_that_there_is():
+    assert (DEPLOY / SERVICE["build"]["context"]).resolve() == ROOT
+    assert (ROOT / SERVICE["build"]["dockerfile"]).is_file()
+    assert SERVICE["env_file"] == "bot.env"
+    program, *arguments = json.loads(told("CMD")[0])
+    assert program == "bot"
+    assert _parser().parse_args(arguments).command == "serve"
+
+
+def test_running_answers_have_time_to_finish():
+    """25 s for the sockets and 20 s for the answers: see bot/__main__.py and bot/live.py."""
+    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > 45

@@ -1,0 +1,150 @@
+"""What is under way: turns are told to their end, whatever the database and the listeners do."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from bot import live as under_test
+from bot.bus.memory import MemoryBus
+from bot.engine.scripted import ScriptedEngine
+from bot.errors import NotFound
+from bot.live import Live
+from tests.parts import TEMPLATES, make_bot, start
+
+QUESTION = "How long does standard delivery take?"
+ANSWER = "Standard delivery takes 3 to 5 business days and costs $5.95. [1]"
+
+
+@pytest.fixture
+async def live(tmp_path):
+    live = Live(make_bot(tmp_path), MemoryBus(), grace_s=0.1, retry_s=0.01)
+    yield live
+    await live.aclose(0)
+    await live.bot.store.aclose()
+
+
+def slow(live):
+    engine = ScriptedEngine(TEMPLATES, lambda _: ANSWER, delay_s=0.01)
+    object.__setattr__(live.bot, "engine", engine)
+    return engine
+
+
+async def until(live, conversation, type, count=1):
+    """The events of this type, once there are so many."""
+    async with asyncio.timeout(5):
+        while True:
+            found = [e for e in await live.bot.store.store.events(conversation) if e.type == type]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.005)
+
+
+async def test_a_turn_whose_first_read_fails_is_told_again(live):
+    conversation, message = await start(live.bot, QUESTION)
+    live.bot.store.failing["conversation"] = 3
+    async with aclosing(live.bus.subscribe(conversation)) as items:
+        live.start(conversation, message)
+        [done] = await until(live, conversation, "message.completed")
+        first = await anext(items)
+    assert (done.data["reply_to"], done.data["outcome"]) == (message, "answered")
+    assert (first["type"], first["data"]["code"]) == ("error", "try_later")
+    assert first["data"]["request_id"]
+    assert await live.bot.store.unfinished() == []
+
+
+async def test_a_turn_whose_last_write_fails_is_told_again_and_ends_once(live):
+    conversation, message = await start(live.bot, QUESTION)
+    live.bot.store.failing |= {"complete": 1, "hand_off": 1}
+    live.start(conversation, message)
+    [done] = await until(live, conversation, "message.completed")
+    assert done.data["outcome"] == "answered"
+    assert [e.type for e in await live.bot.store.events(conversation)] == ["message.created", "message.completed"]
+
+
+async def test_a_turn_that_was_written_although_the_write_failed_is_not_told_again(live):
+    conversation, message = await start(live.bot, QUESTION)
+    live.bot.store.lost["complete"] = 1
+    live.bot.store.failing["hand_off"] = 1
+    async with aclosing(live.bus.subscribe(conversation)) as items:
+        live.start(conversation, message)
+        async with asyncio.timeout(5):
+            async for item in items:
+                assert "seq" not in item
+                if item["type"] == "log.grown":
+                    break
+    assert live.bot.store.calls.count("complete") == 1
+
+
+async def test_the_next_message_waits_until_the_one_before_is_answered(live):
+    conversation, one = await start(live.bot, QUESTION)
+    _, two = await start(live.bot, "And express delivery?", conversation=conversation)
+    live.bot.store.failing["conversation"] = 2
+    live.start(conversation, one)
+    live.start(conversation, two)
+    done = await until(live, conversation, "message.completed", 2)
+    assert [event.data["reply_to"] for event in done] == [one, two]
+
+
+async def test_a_message_that_is_gone_is_given_up(live):
+    conversation, message = await start(live.bot, QUESTION)
+    live.start("c_none", message)
+    task = live._lines["c_none"].task
+    await asyncio.wait_for(task, 5)
+    assert live.bot.store.calls.count("unfinished") == 0
+    with pytest.raises(NotFound):
+        await live.bot.store.conversation("c_none")
+
+
+async def test_a_database_that_stays_away_does_not_hold_up_the_end(live):
+    live.retry_s = 1000.0
+    conversation, message = await start(live.bot, QUESTION)
+    live.bot.store.failing["conversation"] = 1000
+    live.start(conversation, message)
+    while live.bot.store.failing["conversation"] == 1000:
+        await asyncio.sleep(0)
+    await asyncio.wait_for(live.aclose(), 5)
+    assert await live.bot.store.unfinished() == [(conversation, message)]
+
+
+def test_the_pause_grows_up_to_a_limit():
+    pauses = [under_test.retry_pause_s(attempt, 1.0) for attempt in (0, 1, 2, 3, 4, 5, 1000)]
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+async def test_stopping_an_answer_twice_loses_no_later_message(live):
+    slow(live)
+    conversation, one = await start(live.bot, QUESTION)
+    _, two = await start(live.bot, "And express delivery?", conversation=conversation)
+    live.start(conversation, one)
+    live.start(conversation, two)
+    while live.in_flight(conversation) is None:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        assert live.cancel(conversation, one)
+        await asyncio.sleep(0)
+    done = await until(live, conversation, "message.completed", 2)
+    assert [(e.data["reply_to"], e.data["outcome"]) for e in done] == [(one, "truncated"), (two, "answered")]
+
+
+async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
+    conversation, message = await start(live.bot, QUESTION)
+    live.start(conversation, message)
+    while not live.cancel(conversation, message):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(live._lines[conversation].task, 5)
+    assert await live.bot.store.unfinished() == []
+
+
+async def test_the_time_left_to_an_old_answer_does_not_end_a_later_one(live):
+    conversation, one = await start(live.bot, QUESTION)
+    live.join(conversation)
+    live.start(conversation, one)
+    live.leave(conversation)  # from here on the first answer has 0.1 s
+    await until(live, conversation, "message.completed")
+    slow(live)
+    live.join(conversation)
+    _, two = await start(live.bot, QUESTION + " Please.", conversation=conversation)
+    live.start(conversation, two)
+    done = await until(live, conversation, "message.completed", 2)
+    assert done[1].data["outcome"] == "answered"
