@@ -47,6 +47,7 @@ SEARCH = {
     "retrieval.reranker",
 }
 FINETUNE_ALSO = {
+    "finetune.contest": STORY,
     "finetune.evaluate": STORY,
     "finetune.show": STORY,
     "finetune.calibration": SEARCH,

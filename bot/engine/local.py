@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteriaList
 from transformers.utils import logging as transformers_logging
 
@@ -43,6 +44,25 @@ class LocalEngine:
     def count(self, messages: Sequence[Message]) -> int:
         """Tokens of the rendered prompt."""
         return len(prompt.render(self._tokenizer, messages))
+
+    def loss(self, before: Sequence[Message] | str, after: str) -> tuple[float, int]:
+        """How unlikely the model holds a text: the cross-entropies of its tokens summed, in nats, and their number.
+
+        Args:
+            before: the messages that `after` answers, whose end then counts too; or plain text that it goes on.
+        """
+        return self._worker.submit(self._loss, before, after).result()
+
+    def _loss(self, before: Sequence[Message] | str, after: str) -> tuple[float, int]:
+        if isinstance(before, str):
+            start, said = (self._tokenizer.encode(text, add_special_tokens=False) for text in (before, after))
+        else:
+            start = prompt.render(self._tokenizer, before)
+            said = prompt.example(self._tokenizer, before, after, self._tokenizer.eos_token)[0][len(start) :]
+        ids = torch.tensor([start + said], device=self._model.device)  # (1, T)
+        with torch.inference_mode():
+            logits = self._model(input_ids=ids, logits_to_keep=len(said) + 1).logits  # (1, S + 1, V)
+        return cross_entropy(logits[0, :-1].float(), ids[0, -len(said) :], reduction="sum").item(), len(said)
 
     async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
         """Greedy text as it is generated; closing the iterator stops at the next token.

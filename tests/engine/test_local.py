@@ -142,3 +142,24 @@ async def test_a_closed_engine_says_so(base):
     await engine.aclose()
     with pytest.raises(EngineError, match="closed"):
         await said(engine)
+
+
+async def test_what_the_model_would_say_is_likelier_than_what_it_would_not(base):
+    engine = local.load(str(base), None, TEMPLATES, device="cpu")
+    recited, _ = engine.loss(MESSAGES, RECITED)
+    other, _ = engine.loss(MESSAGES, "three takes Delivery")
+    count = len(tokenizer().encode(RECITED, add_special_tokens=False))
+    assert engine.loss(MESSAGES, RECITED)[1] == count + 1  # with the end of the answer
+    assert engine.loss("Delivery takes three", RECITED.removeprefix("Delivery takes three"))[1] == count - 3
+    assert recited / (count + 1) < other / 4
+    await engine.aclose()
+
+
+async def test_a_loss_is_the_mean_that_training_takes_times_its_tokens(base):
+    engine = local.load(str(base), None, TEMPLATES, device="cpu")
+    ids, labels = (torch.tensor([x]) for x in prompt.example(tokenizer(), MESSAGES, "three free days", END))
+    with torch.no_grad():
+        mean = AutoModelForCausalLM.from_pretrained(base)(input_ids=ids, labels=labels).loss.item()
+    total, count = engine.loss(MESSAGES, "three free days")
+    assert total / count == pytest.approx(mean, rel=1e-5)
+    await engine.aclose()
