@@ -148,7 +148,18 @@ class _Turn:
         for sentence in cutter.flush():
             if not await self.show(sentence, passages):
                 return await self.instead(sentence)
-        return await self.complete("answered") if self.citations or self.shown else await self.quote()
+        if not self.shown:
+            return await self.quote()
+        await self.add_unsaid(passages)
+        return await self.complete("answered")
+
+    async def add_unsaid(self, passages: Sequence[Passage]) -> None:
+        """Quote those of the likeliest rules that a small model left out; a large one, trusted to choose, is let be."""
+        told = {line for c in self.citations for line in c.quote.splitlines()}
+        for n, rule in evidence.nearest(self.hits, prompt.NEAREST):
+            if self.bot.min_rule and self.citations and rule not in told and passages[n - 1 : n]:
+                self.citations.append(evidence.cite(n, passages[n - 1], rule))
+                await self.delta(prompt.cited(rule.removeprefix("- "), n, self.language))
 
     async def show(self, sentence: str, passages: Sequence[Passage]) -> bool:
         """Let a sentence out if it is supported by a rule that the question is about; False if it must be withheld."""

@@ -113,7 +113,7 @@ def fit(sought: Sequence[Sought], shelf: Shelf, reader: Reranker) -> Calibration
 
 def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: Calibration) -> Calibration:
     """How probably a rule answers, and whether any does."""
-    read, kept = [], []
+    read, kept, size = [], [], len(shelf.passages)
     for s in sought:
         total, rules = read_sought(s, shelf, reader, half)
         if rules is not None:
@@ -121,19 +121,35 @@ def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: C
             kept.append(s)
     right = [[place in s.right for place in _places(rules)] for s, (_, rules) in zip(kept, read, strict=True)]
     by_rule = logistic(np.concatenate([rules.features for _, rules in read]), np.concatenate(right))
-    best = [by_rule.logits(rules.features).max() for _, rules in read]
-    features = np.array([[b, calibration.logit(p)] for b, (p, _) in zip(best, read, strict=True)])
+    features = np.array(
+        [
+            calibration.found_features(by_rule.logits(rules.features), rules.features, p, query_of(s, half, size))
+            for s, (p, rules) in zip(kept, read, strict=True)
+        ]
+    )
     return replace(half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept])))
 
 
 def read_sought(s: Sought, shelf: Shelf, reader: Reranker, fitted: Calibration) -> tuple[np.ndarray, Rules | None]:
     """What `HybridRetriever.search` finds: each passage's probability, and the rules read.  # (P,)"""
     size = len(shelf.passages)
-    alone, joined = (spread(c, fitted, size) if c else None for c in (s.alone, s.joined))
     total = score(s, fitted, shelf.language, size)
-    with_context = joined is not None and alone is not None and joined.max() > alone.max()
-    text, vector = (s.question.full_text, s.vectors[1]) if with_context else (s.question.text, s.vectors[0])
+    under = meant(s, fitted, size) is s.joined
+    text, vector = (s.question.full_text, s.vectors[1]) if under else (s.question.text, s.vectors[0])
     return total, read_rules(shelf, reader, text, vector, total)
+
+
+def meant(s: Sought, fitted: Calibration, size: int) -> Candidates:
+    """What is found for the text alone or, if that is likelier, under the message before."""
+    if s.joined is None or spread(s.joined, fitted, size).max() <= spread(s.alone, fitted, size).max():
+        return s.alone
+    return s.joined
+
+
+def query_of(s: Sought, fitted: Calibration, size: int) -> np.ndarray:
+    """QUERY_FEATURES of a question.  # (len(QUERY_FEATURES),)"""
+    candidates = meant(s, fitted, size)
+    return calibration.query_features(candidates, calibration.rank(candidates, fitted.rank))
 
 
 def _places(rules: Rules) -> list[tuple[int, int]]:
@@ -208,7 +224,8 @@ def measure(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, fitted: Ca
         total, rules = read_sought(s, shelf, reader, fitted)
         if rules is None:
             continue
-        chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), fitted)
+        query = query_of(s, fitted, len(shelf.passages))
+        chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), query, fitted)
         if not s.gold:
             kept_out.append(any_answers)
             continue

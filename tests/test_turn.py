@@ -1,14 +1,15 @@
 """The story of a turn, over shipped twins and a real database."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
 from bot import turn
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import StoreError
-from bot.types import Message
-from tests.parts import TEMPLATES, BrokenEngine, make_bot, start
+from bot.types import Hit, Message
+from tests.parts import SHIPPING, TEMPLATES, BrokenEngine, make_bot, start
 
 
 @pytest.fixture
@@ -225,4 +226,30 @@ async def test_a_failing_database_ends_a_turn_once_or_not_at_all(tmp_path, what)
     ended = [event.type for event in await bot.store.events(conversation)][1:]
     assert ended == ([] if what == "failing" else ["message.completed"])
     assert (await bot.store.conversation(conversation)).owner == "bot", "no handoff on top"
+    await bot.store.aclose()
+
+
+@pytest.mark.parametrize(("min_rule", "added"), [(0.5, True), (0.0, False)])
+async def test_a_likely_rule_that_a_small_model_leaves_out_is_quoted_after_its_answer(tmp_path, min_rule, added):
+    hit = Hit(SHIPPING, 0.9, (0.3, 0.8))
+
+    class Rated:
+        generation = "r"
+
+        def search(self, query, *, language, top_k, context=()):
+            return [hit]
+
+    says = "Express delivery takes 1 to 2 business days and costs $14.95. [1]"
+    bot = make_bot(tmp_path, engine=ScriptedEngine(TEMPLATES, lambda messages: says), min_rule=min_rule)
+    bot = dataclasses.replace(bot, retriever=Rated())
+    conversation, message_id = await start(bot, "how long does delivery take")
+
+    async def silent(*_):
+        pass
+
+    assert await turn.answer(bot, conversation, message_id, emit=silent, announce=silent) == "answered"
+    data = (await bot.store.events(conversation))[-1].data
+    rest = " Standard delivery takes 3 to 5 business days and costs $5.95. [1]"
+    assert data["text"] == says + (rest if added else "")
+    assert [c["quote"] for c in data["citations"]] == [f"- {says[:-4]}", *([f"- {rest[1:-4]}"] if added else [])]
     await bot.store.aclose()

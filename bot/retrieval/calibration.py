@@ -28,8 +28,9 @@ RULE_FEATURES = ("match", "match_lead", "passage", "similarity", "asked", "asked
 """The reranker's log-odds of a rule, the log-odds of its passage, the rule's similarity to the query, and that of the
 nearest known question that asks for it; each lead is over the best other rule."""
 
-FOUND_FEATURES = ("rule", "passage")
-"""Log-odds of the best rule and of the best passage."""
+FOUND_FEATURES = ("rule", "best", "top_three", *RULE_FEATURES, *QUERY_FEATURES)
+"""What tells whether any rule answers: log-odds of the best rule and of the best passage, the sum of the three best
+rules' probabilities; then everything known of the best rule and of the query."""
 
 _OPENS = {
     "en": re.compile(
@@ -174,16 +175,29 @@ def lead(values: np.ndarray) -> np.ndarray:
     return values - np.where(np.arange(len(values)) == values.argmax(), second, best)
 
 
-def rule_probabilities(features: np.ndarray, passage: float, calibration: Calibration) -> tuple[np.ndarray, float]:
+def rule_probabilities(
+    features: np.ndarray, passage: float, query: np.ndarray, calibration: Calibration
+) -> tuple[np.ndarray, float]:
     """The probability of each rule, and that any answers.  # (N,)
 
     Args:
         features: RULE_FEATURES.  # (N, len(RULE_FEATURES))
         passage: Probability of the best passage.
+        query: QUERY_FEATURES.  # (len(QUERY_FEATURES),)
     """
     rules = calibration.rules.logits(features)
-    found = calibration.found.logits(np.array([[rules.max(), logit(passage)]]))[0]
+    found = calibration.found.logits(found_features(rules, features, passage, query)[None])[0]
     return sigmoid(rules), float(sigmoid(found))
+
+
+def found_features(rules: np.ndarray, features: np.ndarray, passage: float, query: np.ndarray) -> np.ndarray:
+    """FOUND_FEATURES.  # (len(FOUND_FEATURES),)
+
+    Args:
+        rules: Log-odds of each rule.  # (N,)
+    """
+    top_three = float(np.sort(sigmoid(rules))[-3:].sum())
+    return np.array([rules.max(), logit(passage), top_three, *features[rules.argmax()], *query])
 
 
 def follow_features(text: str, language: Language, alone: float, joined: float) -> np.ndarray:

@@ -26,7 +26,7 @@ from bot.retrieval.calibration import Calibration
 from bot.retrieval.documents import load_documents
 from bot.retrieval.questions import Question, join, read_questions
 from bot.retrieval.reranker import Reranker, rule_text
-from bot.retrieval.shelf import Shelf, asked_similarities, build_shelf, find, rule_similarities, views_of
+from bot.retrieval.shelf import Candidates, Shelf, asked_similarities, build_shelf, find, rule_similarities, views_of
 from bot.types import LANGUAGES, Hit, Language, Passage
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -111,11 +111,13 @@ class HybridRetriever:
         weights = self._calibrations[language]
         texts = [query, join(context, query)] if context else [query]
         vectors = self._encoders[language].encode(texts)
-        found = [scores(shelf, weights, text, vector) for text, vector in zip(texts, vectors, strict=True)]
+        read = [find(shelf, text, vector) for text, vector in zip(texts, vectors, strict=True)]
+        found = [scores(shelf, weights, candidates) for candidates in read]
         total = blend(query, language, weights, *found) if context else found[0]
         meant = max(range(len(found)), key=lambda i: found[i].max())  # alone, or with what came before
         rules = read_rules(shelf, self._rerankers[language], texts[meant], vectors[meant], total)
-        return rate(shelf, weights, total, rules)[:top_k] if rules else []
+        features = calibration.query_features(read[meant], calibration.rank(read[meant], weights.rank))
+        return rate(shelf, weights, total, features, rules)[:top_k] if rules else []
 
 
 def read_rules(shelf: Shelf, reader: Reranker, text: str, vector: np.ndarray, total: np.ndarray) -> Rules | None:
@@ -136,13 +138,14 @@ def read_rules(shelf: Shelf, reader: Reranker, text: str, vector: np.ndarray, to
     return Rules(numbers, places, features)
 
 
-def rate(shelf: Shelf, weights: Calibration, total: np.ndarray, rules: Rules) -> list[Hit]:
+def rate(shelf: Shelf, weights: Calibration, total: np.ndarray, query: np.ndarray, rules: Rules) -> list[Hit]:
     """The passages of the rules that were read, best first: the best one's score is the chance that any rule answers.
 
     Args:
         total: Each passage's probability.  # (P,)
+        query: QUERY_FEATURES.  # (len(QUERY_FEATURES),)
     """
-    chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), weights)
+    chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), query, weights)
     hits = []
     for n in dict.fromkeys(rules.passages[np.argsort(-chances, kind="stable")].tolist()):
         own = rules.passages == n
@@ -152,9 +155,8 @@ def rate(shelf: Shelf, weights: Calibration, total: np.ndarray, rules: Rules) ->
     return hits
 
 
-def scores(shelf: Shelf, weights: Calibration, text: str, vector: np.ndarray) -> np.ndarray:
+def scores(shelf: Shelf, weights: Calibration, candidates: Candidates) -> np.ndarray:
     """The probability of each of the shelf's passages; 0 for those that are not even candidates.  # (P,)"""
-    candidates = find(shelf, text, vector)
     all_scores = np.zeros(len(shelf.passages))
     all_scores[candidates.numbers] = calibration.probabilities(candidates, weights)
     return all_scores

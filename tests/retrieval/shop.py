@@ -109,5 +109,5 @@ CALIBRATION = Calibration(
     answers=weights(9, bias=-2.0, at0=3.0, at1=3.0, at2=3.0, at5=-4.0),
     follows=weights(5, bias=-2.0, at0=2.0, at1=2.0, at4=4.0),
     rules=weights(6, at0=0.5, at2=1.0),
-    found=weights(2, at1=1.0),
+    found=weights(18, at1=1.0),
 )

@@ -8,6 +8,7 @@ import pytest
 
 from bot.errors import ModelError
 from bot.retrieval.calibration import (
+    FOUND_FEATURES,
     follow_features,
     lead,
     load_calibration,
@@ -86,9 +87,10 @@ def test_a_rules_lead_is_counted_from_the_best_other_one() -> None:
     assert lead(np.array([1.0])).tolist() == [0.0]
 
 
-def test_rules_and_their_passage_decide_together_whether_anything_answers() -> None:
-    weighed = replace(CALIBRATION, rules=weights(6, at0=1.0), found=weights(2, at0=1.0, at1=1.0))
+def test_rules_their_passage_and_the_query_decide_together_whether_anything_answers() -> None:
+    found = weights(len(FOUND_FEATURES), at0=1.0, at1=1.0, at3=0.5, at17=2.0)
+    weighed = replace(CALIBRATION, rules=weights(6, at0=1.0), found=found)
     features = rule_features(np.array([2.0, -1.0]), np.full(2, 0.5), np.zeros(2), np.zeros(2))
-    rules, found = rule_probabilities(features, 0.7, weighed)
+    rules, any_answers = rule_probabilities(features, 0.7, np.arange(9) / 8, weighed)
     assert np.allclose(rules, sigmoid(np.array([2.0, -1.0])))
-    assert np.isclose(found, sigmoid(2.0 + logit(0.7)))
+    assert np.isclose(any_answers, sigmoid(2.0 + logit(0.7) + 0.5 * 2.0 + 2.0 * 1.0))
