@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bot.claims import MARK, Claim, claims, holds, read
-from bot.types import Citation, Hit, Passage
+from bot.types import Citation, Hit, Language, Passage
 
 MIN_OVERLAP = 0.6
 """Share of a sentence's content words that its rule (with title and heading) must hold."""
@@ -241,6 +241,29 @@ def enough(hits: Sequence[Hit], min_score: float, *, has_order: bool) -> list[Hi
     if has_order:
         return [hit for hit in hits if hit.score >= min_score]
     return list(hits) if hits and hits[0].score >= min_score else []
+
+
+def asks_twice(text: str, language: Language) -> bool:
+    """Whether a message asks two things: two of its parts are long enough and ask.
+
+    Of the training and valid rows it names 55 % (en) and 67 % (zh) of the two questions in one, and 7 and 14 % of the
+    single ones (2026-11-25).
+    """
+    parts = _CUT[language].split(text)
+    return sum(len(part.strip()) >= _PART[language] and bool(_ASKS[language].search(part)) for part in parts) >= 2
+
+
+_PART: dict[Language, int] = {"en": 10, "zh": 4}
+_CUT: dict[Language, re.Pattern[str]] = {
+    "en": re.compile(r"[?!.;,]+|\b(?:and|also|plus)\b", re.IGNORECASE),
+    "zh": re.compile(r"[，。？！；、,?!; ]+|还有|另外|顺便|以及"),
+}
+_ASKS: dict[Language, re.Pattern[str]] = {
+    "en": re.compile(
+        r"\b(?:whats?|hows?|when|where|which|who|why|can|could|do|does|did|is|are|will|would|may|any)\b", re.IGNORECASE
+    ),
+    "zh": re.compile(r"吗|么|呢|多少|几|怎么|咋|哪|什么|啥|多久|能|可以|是否|有没有|谁|不"),
+}
 
 
 def is_relevant(citation: Citation, hits: Sequence[Hit], least: float) -> bool:

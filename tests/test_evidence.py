@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bot.claims import claims, holds
 from bot.evidence import (
     Sentences,
+    asks_twice,
     check,
     cite,
     is_relevant,
@@ -357,3 +358,12 @@ def test_the_nearest_rules_of_a_passage_keep_its_order():
     passage = Passage("p", "d", "T", "H", "- one\n- two\n- three", "en")
     assert nearest_rules(Hit(passage, 0.9, (0.5, 0.1, 0.7)), 2) == "- one\n- three"
     assert nearest_rules(Hit(passage, 0.9), 2) == ""
+
+
+@pytest.mark.parametrize(("text", "language", "twice"), [
+    ("how long is express and what does it cost", "en", True), ("When do you open? Is parking free?", "en", True),
+    ("how long is express delivery", "en", False), ("salt and pepper mill, is it ceramic", "en", False),
+    ("运费多少，几天能到", "zh", True), ("怎么退货 还有运费谁出", "zh", True), ("亲，多久发货呀", "zh", False),
+])  # fmt: skip
+def test_two_questions_in_one_are_seen(text, language, twice):
+    assert asks_twice(text, language) == twice
