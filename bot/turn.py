@@ -12,15 +12,14 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from bot import escalation, evidence, prompt, wire
-from bot.asked_orders import find_orders, order_passage
 from bot.errors import EngineError, PromptTooLong, StaleEpoch, StoreError
 from bot.handoff import priority_of
 from bot.history import Told, citation_data, mood_data, read_log
 from bot.parts import Announce, Bot, Emit
 from bot.protocols import Store
+from bot.reading import look
 from bot.types import (
     Citation,
     Conversation,
@@ -39,17 +38,6 @@ log = logging.getLogger(__name__)
 QUOTED = (0, 5, 3)
 """Rules of the first, second and third passage that are quoted; of the first all. On valid.jsonl the key facts of 95 % of
 questions (en and zh) stood in the best two passages, in the best alone of 85 and 86 % (2026-11-24)."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was read before answering."""
-
-    mood: Mood
-    hits: tuple[Hit, ...]
-    """Evidence, best first; empty if nothing passed the threshold."""
-    order_missing: bool = False
-    """An order was named, and is none of this shopper's."""
 
 
 async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit, announce: Announce) -> Outcome:
@@ -297,18 +285,3 @@ async def hand_off(
         return
     if new:
         await announce(event)
-
-
-async def look(bot: Bot, conversation: Conversation, told: Told, language: Language) -> Found:
-    """Read the mood, search and look up the order, together."""
-    mood, hits, (orders, missing) = await asyncio.gather(
-        asyncio.to_thread(bot.sentiment.predict, [told.text]),
-        asyncio.to_thread(
-            bot.retriever.search, told.text, language=language, top_k=bot.top_k, context=told.questions[:-1][-2:]
-        ),
-        asyncio.to_thread(find_orders, bot.orders, bot.order_pattern, conversation.shopper_id, told.text),
-    )
-    kept = [Hit(order_passage(order, language), 1.0) for order in orders]
-    if not missing:
-        kept += evidence.enough(hits, bot.min_score, has_order=bool(orders))
-    return Found(mood[0], tuple(kept[: bot.top_k]), missing)

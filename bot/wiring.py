@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bot import claims, evidence, prompt, tokens, turn
+from bot import claims, evidence, prompt, reading, tokens, turn
 from bot.errors import SettingsError
 from bot.parts import Bot
 from bot.protocols import Bus, Engine, Orders, Retriever, SentimentModel, Store
@@ -146,7 +146,7 @@ def bot(settings: Settings, *, progress: bool = False) -> Bot:
 
 def release(settings: Settings, the_engine: Engine, the_retriever: Retriever) -> Release:
     """One id for everything that shapes an answer."""
-    rules = b"".join(Path(str(module.__file__)).read_bytes() for module in (claims, evidence, turn))
+    rules = b"".join(Path(str(module.__file__)).read_bytes() for module in (claims, evidence, reading, turn))
     adapter = ""
     if settings.engine == "local" and settings.adapter_folder is not None:
         adapter = hashlib.sha256((settings.adapter_folder / "shoptalk.json").read_bytes()).hexdigest()[:12]
