@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bot.retrieval import calibration
 from bot.retrieval.calibration import Calibration, Weights
-from bot.retrieval.hybrid import Encodes, Rules, blend, read_rules
+from bot.retrieval.hybrid import Encodes, Rules, follow_share, read_rules
 from bot.retrieval.questions import Question, join, question_of
 from bot.retrieval.reranker import Reranker
 from bot.retrieval.shelf import RANK_FEATURES, Candidates, Shelf, build_shelf, find, views_of
@@ -123,7 +123,9 @@ def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: C
     by_rule = logistic(np.concatenate([rules.features for _, rules in read]), np.concatenate(right))
     features = np.array(
         [
-            calibration.found_features(by_rule.logits(rules.features), rules.features, p, query_of(s, half, size))
+            calibration.found_features(
+                by_rule.logits(rules.features), rules.features, p, query_of(s, half, shelf.language, size)
+            )
             for s, (p, rules) in zip(kept, read, strict=True)
         ]
     )
@@ -134,21 +136,26 @@ def read_sought(s: Sought, shelf: Shelf, reader: Reranker, fitted: Calibration) 
     """What `HybridRetriever.search` finds: each passage's probability, and the rules read.  # (P,)"""
     size = len(shelf.passages)
     total = score(s, fitted, shelf.language, size)
-    under = meant(s, fitted, size) is s.joined
+    under = meant(s, fitted, shelf.language, size) is s.joined
     text, vector = (s.question.full_text, s.vectors[1]) if under else (s.question.text, s.vectors[0])
     return total, read_rules(shelf, reader, text, vector, total)
 
 
-def meant(s: Sought, fitted: Calibration, size: int) -> Candidates:
-    """What is found for the text alone or, if that is likelier, under the message before."""
-    if s.joined is None or spread(s.joined, fitted, size).max() <= spread(s.alone, fitted, size).max():
-        return s.alone
-    return s.joined
+def meant(s: Sought, fitted: Calibration, language: Language, size: int) -> Candidates:
+    """What is found for the text alone or, if it is probably a follow-up, under the message before."""
+    return s.joined if s.joined is not None and share_of(s, fitted, language, size) > 0.5 else s.alone
 
 
-def query_of(s: Sought, fitted: Calibration, size: int) -> np.ndarray:
+def share_of(s: Sought, fitted: Calibration, language: Language, size: int) -> float:
+    """How probably a text is a follow-up; 0 without a message before."""
+    if s.joined is None:
+        return 0.0
+    return follow_share(s.question.text, language, fitted, *(spread(c, fitted, size) for c in (s.alone, s.joined)))
+
+
+def query_of(s: Sought, fitted: Calibration, language: Language, size: int) -> np.ndarray:
     """QUERY_FEATURES of a question.  # (len(QUERY_FEATURES),)"""
-    candidates = meant(s, fitted, size)
+    candidates = meant(s, fitted, language, size)
     return calibration.query_features(candidates, calibration.rank(candidates, fitted.rank))
 
 
@@ -224,7 +231,7 @@ def measure(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, fitted: Ca
         total, rules = read_sought(s, shelf, reader, fitted)
         if rules is None:
             continue
-        query = query_of(s, fitted, len(shelf.passages))
+        query = query_of(s, fitted, shelf.language, len(shelf.passages))
         chances, any_answers = calibration.rule_probabilities(rules.features, float(total.max()), query, fitted)
         if not s.gold:
             kept_out.append(any_answers)
@@ -261,10 +268,8 @@ def spread(candidates: Candidates, fitted: Calibration, size: int) -> np.ndarray
 
 def score(s: Sought, fitted: Calibration, language: Language, size: int) -> np.ndarray:
     """Each passage's probability before its rules are read.  # (size,)"""
-    alone = spread(s.alone, fitted, size)
-    if s.joined is None:
-        return alone
-    return blend(s.question.text, language, fitted, alone, spread(s.joined, fitted, size))
+    alone, share = spread(s.alone, fitted, size), share_of(s, fitted, language, size)
+    return alone if s.joined is None else (1 - share) * alone + share * spread(s.joined, fitted, size)
 
 
 def encode_views(passages: Sequence[Passage], encoder: Encodes) -> np.ndarray:

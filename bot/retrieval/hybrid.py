@@ -113,8 +113,9 @@ class HybridRetriever:
         vectors = self._encoders[language].encode(texts)
         read = [find(shelf, text, vector) for text, vector in zip(texts, vectors, strict=True)]
         found = [scores(shelf, weights, candidates) for candidates in read]
-        total = blend(query, language, weights, *found) if context else found[0]
-        meant = max(range(len(found)), key=lambda i: found[i].max())  # alone, or with what came before
+        share = follow_share(query, language, weights, *found) if context else 0.0
+        total = (1 - share) * found[0] + share * found[-1]
+        meant = int(share > 0.5)  # alone, or with what came before
         rules = read_rules(shelf, self._rerankers[language], texts[meant], vectors[meant], total)
         features = calibration.query_features(read[meant], calibration.rank(read[meant], weights.rank))
         return rate(shelf, weights, total, features, rules)[:top_k] if rules else []
@@ -162,11 +163,14 @@ def scores(shelf: Shelf, weights: Calibration, candidates: Candidates) -> np.nda
     return all_scores
 
 
-def blend(text: str, language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray) -> np.ndarray:
-    """The mean of two searches, weighted by how probably the text is a follow-up.  # (P,)"""
+def follow_share(text: str, language: Language, weights: Calibration, alone: np.ndarray, joined: np.ndarray) -> float:
+    """How probably a text is a follow-up: the share of what is found for it together with the message before.
+
+    Args:
+        alone, joined: Each passage's probability for the text, and for both messages.  # (P,)
+    """
     features = calibration.follow_features(text, language, float(alone.max()), float(joined.max()))
-    share = calibration.sigmoid(weights.follows.logits(features[None]))[0]
-    return (1 - share) * alone + share * joined
+    return float(calibration.sigmoid(weights.follows.logits(features[None]))[0])
 
 
 def build_or_load(

@@ -163,7 +163,7 @@ def test_a_broken_checkpoint_is_named(place, tmp_path, capsys):
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_batches(place, tmp_path):
-    keys = {"fold": False, "batch_tokens": 3000, "dropout": 0.0, "epochs": 2}
+    keys = {"fold": False, "batch_tokens": 5000, "dropout": 0.0, "epochs": 2}
     train(place, tmp_path / "one", accumulate=2, **keys)
     config = (tmp_path / "one.toml").read_text().replace("accumulate = 2", "accumulate = 1")
     (tmp_path / "two.toml").write_text(config)

@@ -69,10 +69,12 @@ class WordReranker:
 
     def __init__(self, language: Language) -> None:
         self.language: Language = language
+        self.asked: list[str] = []
         self.read: list[str] = []
         """Every rule that was ever read."""
 
     def logits(self, query: str, rules: Sequence[str]) -> np.ndarray:
+        self.asked.append(query)
         self.read += rules
         asked = set(terms(query, self.language)) or {""}
         return np.array([8 * len(asked & set(terms(rule, self.language))) / len(asked) - 4 for rule in rules])

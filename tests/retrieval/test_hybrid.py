@@ -224,3 +224,10 @@ def test_a_broken_reranker_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "reranker.safetensors").write_bytes(b"broken")
     with pytest.raises(ModelError, match=r"reranker\.safetensors.*finetune encoder"):
         reranker.load(tmp_path / "reranker.safetensors", WordEncoder("en"))
+
+
+def test_rules_are_read_for_the_question_alone_unless_it_follows_the_message_before(shop: Shop) -> None:
+    retriever, before = shop.open(), ["standard delivery costs"]
+    for query in ("items returned within 30 days", "and for express?"):
+        retriever.search(query, language="en", top_k=3, context=before)
+    assert shop.rerankers["en"].asked == ["items returned within 30 days", f"{before[0]} and for express?"]
