@@ -34,7 +34,7 @@ class Bot:
     shop_names: Mapping[Language, str]
     order_pattern: re.Pattern[str]
     top_k: int = 3
-    min_score: float = 0.4
+    min_score: float = 0.405
     """A passage below this probability is no evidence, 0 to 1."""
     min_rule: float = 0.5
     """A rule below this probability is quoted, not answered with, 0 to 1."""

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     origins: str = Field("", description="Sites that may open the chat, comma-separated; empty: the server's own.")
     demo: bool = Field(True, description="Serve the sample shop page at `/` (only for addresses of this machine).")
     top_k: int = Field(3, ge=1, le=10, description="Passages in a prompt.")
-    min_score: float = Field(0.4, ge=0, le=1, description="Below it a passage is no evidence.")
+    min_score: float = Field(0.405, ge=0, le=1, description="Below it a passage is no evidence.")
     min_rule: float = Field(
         0.5, ge=0, le=1, description="A rule below this probability is quoted with its passage, not answered with."
     )
