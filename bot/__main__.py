@@ -13,11 +13,13 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # Read when torch is imported: see wiring.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its notes are about weights that we leave out on purpose.
 
 from bot import __version__, settings, wiring
 from bot.errors import BotError, PortInUse
@@ -29,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "sentence_transformers", "faiss", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # It misses an optional kernel, which is no fault here.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
         return args.run(args)
     except BotError as error:

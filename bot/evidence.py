@@ -2,8 +2,9 @@
 
 A claim is a number, price, date, time, duration, percentage or code. A sentence passes if one rule
 (one line) of a shown passage holds all its claims and is about the same thing; otherwise it is withheld.
-Pure functions over text; knows no model. Never lets a claim through that no passage holds;
-what it cannot see is a condition left out, or a false sentence without a claim in the passage's own words.
+Pure functions over text; knows no model. Never lets a claim through that no passage holds. What it cannot see is a
+condition left out, or a false sentence without a claim in the passage's own words; so from a small model, which may
+use no other words, it takes only the choice of the rule, and the rule is said as it stands.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ def check(sentence: str, passages: Sequence[Passage], min_overlap: float | None 
     Args:
         sentence: one sentence, with or without citation marks.
         passages: as shown to the model, in its order.
-        min_overlap: instead of MIN_OVERLAP and MIN_OVERLAP_WITHOUT_CLAIM; 1 lets no foreign word through.
+        min_overlap: instead of MIN_OVERLAP and MIN_OVERLAP_WITHOUT_CLAIM; 1 lets no foreign word through, and says the
+            rule whole, as it stands: of its own words alone a sentence can still be made that leaves out a condition.
     """
     claimed = claims(sentence)
     marks = [int(n) for n in MARK.findall(sentence)]
@@ -178,6 +180,8 @@ def check(sentence: str, passages: Sequence[Passage], min_overlap: float | None 
         return None
     if not passage.cite:
         return Support(body, ())
+    if least == 1:
+        body = ("" if passage.language == "zh" else " ").join(line.removeprefix("- ") for line in best[2].splitlines())
     return Support(f"{body} [{best[1]}]", (cite(best[1], passage, best[2]),))
 
 

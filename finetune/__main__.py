@@ -8,7 +8,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
+import warnings
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Read when transformers is imported.
 
 from bot.errors import BotError
 
@@ -28,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line, run one command, and return its exit status: 2 for a mistake that a person can mend."""
     argv = sys.argv[1:] if argv is None else argv
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # It misses an optional kernel, which is no fault here.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     parser = argparse.ArgumentParser(prog="python -m finetune", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in argv if word in COMMANDS), None)

@@ -147,11 +147,14 @@ def fit(
 
 
 def loss_of(logits: Tensor, rows: Sequence[Row]) -> Tensor:
-    """Cross-entropy where the mood is known, and half of that of "rude" where that is known."""
+    """Cross-entropy where the mood is known, if only as not angry, and half of that of "rude" where that is known."""
     loss = logits.sum() * 0.0
     if with_mood := [i for i, row in enumerate(rows) if row.mood is not None]:
         target = torch.tensor([rows[i].mood for i in with_mood])
         loss = loss + F.cross_entropy(logits[with_mood, :3], target, label_smoothing=0.05, reduction="sum")
+    if civil := [i for i, row in enumerate(rows) if row.mood is None and row.civil]:
+        chances = logits[civil, :3].log_softmax(1)
+        loss = loss - chances[:, :2].logsumexp(1).sum()
     if with_rude := [i for i, row in enumerate(rows) if row.rude is not None]:
         target = torch.tensor([rows[i].rude for i in with_rude])
         loss = loss + 0.5 * F.binary_cross_entropy_with_logits(logits[with_rude, 3], target, reduction="sum")

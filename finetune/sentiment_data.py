@@ -44,6 +44,8 @@ class Row:
     """Probabilities of calm, unhappy, angry; None where the set says nothing of moods."""
     rude: float | None = None
     """1 if insulting, 0 if not; a help in training only, for rude is not angry."""
+    civil: bool = False
+    """Calm or unhappy, the row does not say which; read only where `mood` is None."""
 
 
 def read_rows(data: Path | None, *, limit: int | None = None, seed: int = 1) -> list[Row]:
@@ -136,6 +138,13 @@ def cold(data: Path) -> Iterator[Row]:
             yield Row(text, "zh", rude=float(item["label"]))
 
 
+def shop_questions(_: Path) -> Iterator[Row]:
+    """The sample shop's questions: worried or cross at times, but none calls for a human agent by its tone."""
+    for line in _lines(SHOP.parent / "train.jsonl"):
+        item = json.loads(line)
+        yield Row(item["text"], item["language"], rude=0.0, civil=True)
+
+
 def bitext(data: Path) -> Iterator[Row]:
     """Bitext's shop questions, all of them calm, also those that ask how to complain."""
     for item in _table(data / "en/bitext_llm_support/bitext_short_responses.csv"):
@@ -166,16 +175,17 @@ def chatterbot(data: Path) -> Iterator[Row]:
                 yield Row(line[4:].strip(), "zh", CALM, rude=0.0)
 
 
-SHOP_REPEATS = 5
+SHOP_REPEATS = 4
 SOURCES = (
-    (strong_go_emotions, 6000),
-    (calm_go_emotions, 3500),
+    (strong_go_emotions, 15000),
+    (calm_go_emotions, 9000),
     (tweets, 1500),
     (davidson, 300),
-    (cold, 2500),
+    (cold, 3000),
+    (shop_questions, 5000),
     (bitext, 400),
     (crosswoz, 500),
-    (kdconv, 1200),
+    (kdconv, 1500),
     (chatterbot, 50),
 )
 """Each with how many of its rows an epoch sees."""

@@ -208,6 +208,14 @@ def test_two_rules_of_one_passage_may_hold_a_sentence_together():
     assert support.citations[0].quote == SHIPPING.text
 
 
+def test_what_may_use_no_foreign_word_is_said_whole():
+    support = check("Express delivery costs $14.95.", SHOWN, 1)
+    (citation,) = support.citations
+    assert "\n" not in citation.quote
+    assert support.sentence == citation.quote.removeprefix("- ") + " [1]"
+    assert check("Express delivery gladly costs $14.95.", SHOWN, 1) is None
+
+
 def test_rules_of_two_passages_may_not():
     assert check("Standard delivery costs $5.95 and items can be returned within 30 days of delivery.", SHOWN) is None
 
