@@ -294,8 +294,20 @@ def nearest(hits: Sequence[Hit], count: int) -> list[tuple[int, str]]:
     return [(n, line) for place, (p, n, line) in enumerate(rated[:count]) if place == 0 or -p >= MAY_ANSWER]
 
 
-def nearest_rules(hit: Hit, count: int) -> str:
-    """The lines of a passage that most probably answer, in the passage's order; none if they were not rated."""
-    lines = hit.passage.text.splitlines()
-    best = sorted(range(len(hit.rules)), key=lambda i: -hit.rules[i])[:count]
-    return "\n".join(lines[i] for i in sorted(best))
+def quotations(hits: Sequence[Hit], share: float, most: int) -> list[tuple[int, str]]:
+    """(Passage's number from 1, its lines to quote, in its order) of the passages that have any.
+
+    Quoted are the likeliest lines of all, until they hold `share` of the probability or are `most`; a passage whose
+    lines were not rated, such as an order, is quoted whole, and small talk never.
+    """
+    cited = [(n, hit) for n, hit in enumerate(hits, 1) if hit.passage.cite]
+    rated = sorted((-p, n, i) for n, hit in cited for i, p in enumerate(hit.rules))
+    total, held, chosen = -sum(p for p, _, _ in rated), 0.0, set[tuple[int, int]]()
+    for p, n, i in rated[:most]:
+        if held >= share * total:
+            break
+        held -= p
+        chosen.add((n, i))
+    lines = {n: enumerate(hit.passage.text.splitlines()) for n, hit in cited}
+    quoted = [(n, "\n".join(line for i, line in lines[n] if not hit.rules or (n, i) in chosen)) for n, hit in cited]
+    return [(n, text) for n, text in quoted if text]

@@ -15,8 +15,8 @@ from bot.evidence import (
     cite,
     is_relevant,
     nearest,
-    nearest_rules,
     overlap,
+    quotations,
     says_something,
     sentences,
     words,
@@ -362,10 +362,18 @@ def test_the_nearest_rules_of_all_hits_come_likeliest_first():
     assert nearest([Hit(one, 0.9)], 3) == []
 
 
-def test_the_nearest_rules_of_a_passage_keep_its_order():
-    passage = Passage("p", "d", "T", "H", "- one\n- two\n- three", "en")
-    assert nearest_rules(Hit(passage, 0.9, (0.5, 0.1, 0.7)), 2) == "- one\n- three"
-    assert nearest_rules(Hit(passage, 0.9), 2) == ""
+def test_the_likeliest_lines_are_quoted_in_their_passages_order():
+    one = replace(SHIPPING, text="- one\n- two\n- three")
+    two = replace(RETURNS, text="- four\n- five")
+    hits = [Hit(one, 0.9, (0.3, 0.01, 0.4)), Hit(two, 0.5, (0.01, 0.2))]
+    assert quotations(hits, 0.7, 8) == [(1, "- one\n- three")]
+    assert quotations(hits, 0.9, 8) == [(1, "- one\n- three"), (2, "- five")]
+    assert quotations(hits, 0.9, 1) == [(1, "- three")]
+
+
+def test_what_was_not_rated_is_quoted_whole_and_small_talk_never():
+    hits = [Hit(SMALL_TALK, 0.9, (0.9,)), Hit(SHIPPING, 0.5)]
+    assert quotations(hits, 0.98, 8) == [(2, SHIPPING.text)]
 
 
 @pytest.mark.parametrize(("text", "language", "twice"), [
