@@ -10,6 +10,7 @@ BotError
 ├── EngineError          generation failed: the turn becomes a handoff
 ├── StoreError           the database cannot be reached or written: try again
 │   ├── StaleEpoch       the writer no longer owns the conversation
+│   ├── LeaseLost        another process tells the turn
 │   ├── IdempotencyConflict   same `client_id`, another text
 │   ├── NotFound         no such conversation
 │   ├── ConversationClosed    nothing more can be said in it
@@ -60,6 +61,10 @@ class StoreError(BotError):
 
 class StaleEpoch(StoreError):
     """The writer believed in an epoch that has passed; nothing was written."""
+
+
+class LeaseLost(StoreError):
+    """Another process holds the turn by now; nothing was written."""
 
 
 class IdempotencyConflict(StoreError):

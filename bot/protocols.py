@@ -133,12 +133,26 @@ class Store(Protocol):
     ) -> Event | None:
         """End the turn of shopper message `message_id` with its one outcome and one event.
 
-        None if the turn has ended already.
+        None if the turn has ended already. Raises LeaseLost if another process holds it.
         """
         ...
 
     async def settle(self, conversation_id: str, *, message_id: str, outcome: str) -> bool:
-        """End a turn that needs no event (relayed, cancelled); False if it has ended already."""
+        """End a turn that needs no event (relayed, cancelled); False if it has ended already. Raises LeaseLost."""
+        ...
+
+    async def take_turn(self, conversation_id: str, *, lease_s: float) -> str | None:
+        """Hold the turn of the conversation's oldest message without an outcome for so long; the message's id.
+
+        None if there is none, or another process holds it. What this one holds already it holds for longer.
+        """
+        ...
+
+    async def hold_turns(self, *, lease_s: float, most: int) -> list[tuple[str, str]]:
+        """Hold for longer what this process holds, and take at most `most` turns that nobody does (any more).
+
+        Returns (conversation id, message id) of all that it holds now.
+        """
         ...
 
     async def unfinished(self) -> list[tuple[str, str]]:
@@ -150,7 +164,7 @@ class Store(Protocol):
     ) -> tuple[Event, bool]:
         """Owner becomes `queued` in the transaction of its cause: handoff row, `owner.changed`, outcome.
 
-        At most one handoff is open: a second call returns the event of the first, and False.
+        At most one handoff is open: a second call returns the event of the first, and False. Raises LeaseLost.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The log's statements: conversations, their events, and how a shopper's message ended.
+"""The log's statements: conversations and their events.
 
 Each function runs inside a transaction that the caller began, on an open connection.
 Who writes takes the lock on the conversation's row first (`lock`), so that `seq` has no gaps.
@@ -138,45 +138,6 @@ def append_message(
         )
     )
     return event, True
-
-
-def settle(c: Connection, conversation_id: str, *, message_id: str, outcome: str) -> bool:
-    """Give a shopper's message its outcome; False if it has one already. Raises NotFound."""
-    this = (messages.c.conversation_id == conversation_id, messages.c.message_id == message_id)
-    if c.execute(update(messages).where(*this, messages.c.outcome.is_(None)).values(outcome=outcome)).rowcount:
-        return True
-    if c.execute(select(messages.c.message_id).where(*this)).first() is None:
-        raise NotFound(f"Conversation {conversation_id} has no shopper message {message_id}.")
-    return False
-
-
-def complete(
-    c: Connection,
-    conversation_id: str,
-    *,
-    now: float,
-    message_id: str,
-    outcome: str,
-    type: str,
-    data: dict[str, Any],
-    epoch: int,
-) -> Event | None:
-    """End a turn with its one outcome and one event; None if it has ended already."""
-    head = lock(c, conversation_id)
-    if not settle(c, conversation_id, message_id=message_id, outcome=outcome):
-        return None
-    must_be_current(head, epoch)  # undoes the outcome too
-    return write(c, head, (type, data), now=now)[0]
-
-
-def unfinished(c: Connection) -> list[tuple[str, str]]:
-    """(conversation id, message id) of shopper messages without an outcome, oldest first."""
-    rows = c.execute(
-        select(messages.c.conversation_id, messages.c.message_id)
-        .where(messages.c.outcome.is_(None))
-        .order_by(messages.c.sent_at, messages.c.conversation_id, messages.c.seq)
-    )
-    return [(conversation_id, message_id) for conversation_id, message_id in rows]
 
 
 def ping(c: Connection, *, now: float) -> None:

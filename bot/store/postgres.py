@@ -47,6 +47,9 @@ class Postgres:
         StoreError: it cannot be reached, or refuses.
     """
 
+    alone = False
+    """Others may have it open: that is what it is for."""
+
     def __init__(self, url: URL) -> None:
         self._url = url
         self._engine = create_engine(
@@ -80,6 +83,10 @@ class Postgres:
                 yield connection
         except SQLAlchemyError as error:
             raise self._explain(error) from None
+
+    def time(self, connection: Connection) -> float:
+        """The server's clock: those of the machines around it may differ."""
+        return connection.execute(text("SELECT extract(epoch FROM clock_timestamp())::float8")).scalar_one()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do the work in a transaction; returns once it is committed. Nothing is written if it raises."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, insert, or_, select, text, update
 
 from bot import handoff as rules
 from bot.errors import AlreadyClaimed, AtCapacity, NotQueued
-from bot.store import log
+from bot.store import log, turns
 from bot.store.schema import conversations, handoffs
 from bot.types import Conversation, Event, Handoff, Language
 
@@ -51,12 +51,13 @@ def _change_owner(
 
 
 def hand_off(
-    c: Connection, conversation_id: str, *, now: float, epoch: int, handoff: Handoff, text: str, message_id: str | None
-) -> tuple[Event, bool]:
+    c: Connection, conversation_id: str, *, now: float, me: str, epoch: int, handoff: Handoff, text: str,
+    message_id: str | None,
+) -> tuple[Event, bool]:  # fmt: skip
     """Queue the conversation and end the turn that caused it; or find that it is queued or held already."""
     head = log.lock(c, conversation_id)
     if message_id is not None:
-        log.settle(c, conversation_id, message_id=message_id, outcome="handed_off")
+        turns.settle(c, conversation_id, me=me, message_id=message_id, outcome="handed_off")
     if (row := _open(c, conversation_id)) is not None:
         return log.read(c, conversation_id, after=row.opened_seq - 1, limit=1)[0], False
     log.must_be_current(head, epoch)

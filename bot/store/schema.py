@@ -1,6 +1,6 @@
 """The tables, for SQLite and PostgreSQL alike.
 
-Read by the statements in log.py, queue.py and codes.py; made and changed by migrations/, and a test
+Read by the statements in log.py, turns.py, queue.py and codes.py; made and changed by migrations/, and a test
 proves that the two agree. Free text stands in JSON columns, whose escapes carry every character
 (PostgreSQL refuses a NUL in a text column).
 """
@@ -65,9 +65,13 @@ messages = Table(
     Column("seq", Integer, nullable=False),
     Column("sent_at", Double, nullable=False),
     Column("outcome", Text),
+    Column("holder", Text),
+    Column("lease_until", Double),
     UniqueConstraint("conversation_id", "client_id"),
 )
-"""A shopper's messages; one row and one column, so one outcome at most. The text stands in `events` at `seq`."""
+"""A shopper's messages; one row and one column, so one outcome at most. The text stands in `events` at `seq`.
+
+`holder` is the process that tells its turn, or told it last; from `lease_until` on another may."""
 
 Index("ix_messages_unfinished", messages.c.sent_at, sqlite_where=messages.c.outcome.is_(None),
       postgresql_where=messages.c.outcome.is_(None))  # fmt: skip

@@ -1,12 +1,13 @@
 """The store: the log and the queue in SQLite or PostgreSQL; every method is one transaction.
 
-Knows neither frames nor turns. The statements stand in log.py, queue.py and codes.py, the
-tables in schema.py, how a transaction is run in sqlite.py and postgres.py.
+Knows neither frames nor stories. The statements stand in log.py, turns.py, queue.py and codes.py,
+the tables in schema.py, how a transaction is run in sqlite.py and postgres.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,7 +17,7 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.errors import SettingsError
-from bot.store import codes, log, migrations, queue
+from bot.store import codes, log, migrations, queue, turns
 from bot.store.postgres import Postgres
 from bot.store.sqlite import Sqlite
 from bot.types import Conversation, Event, Handoff, Language
@@ -26,6 +27,13 @@ T = TypeVar("T")
 
 class Database(Protocol):
     """What runs work in transactions: Sqlite or Postgres."""
+
+    alone: bool
+    """Whether no other process had the database open when this one opened it."""
+
+    def time(self, connection: Connection) -> float:
+        """Unix seconds, on a clock that all who use the database share."""
+        ...
 
     def begin(self) -> AbstractContextManager[Connection]:
         """A transaction on the caller's thread."""
@@ -44,9 +52,9 @@ class Database(Protocol):
         ...
 
 
-def steady_clock() -> Callable[[], float]:
-    """Unix seconds that no change of the system's clock can move while the program runs."""
-    start = time.time() - time.monotonic()
+def steady_clock(now: float) -> Callable[[], float]:
+    """Unix seconds from `now` on, which no change of the system's clock can move while the program runs."""
+    start = now - time.monotonic()
     return lambda: start + time.monotonic()
 
 
@@ -65,10 +73,13 @@ def open_store(url: str, *, now: Callable[[], float] | None = None) -> SqlStore:
     try:
         with database.begin() as connection:
             migrations.upgrade(connection)
+            if database.alone:
+                turns.free_all(connection)
+            now = now or steady_clock(database.time(connection))
     except BaseException:
         database.close()
         raise
-    return SqlStore(database, now or steady_clock())
+    return SqlStore(database, now)
 
 
 def _parse(url: str) -> URL:
@@ -97,6 +108,7 @@ class SqlStore:
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database = database
         self._now = now
+        self._me = secrets.token_hex(8)  # holds this process's turns
 
     async def create(self, *, site: str, locale: Language, shopper_id: str | None, resume_hash: str) -> Conversation:
         return await self._write(log.create, site=site, locale=locale, shopper_id=shopper_id, resume_hash=resume_hash)
@@ -123,23 +135,31 @@ class SqlStore:
         self, conversation_id: str, *, message_id: str, outcome: str, type: str, data: dict[str, Any], epoch: int
     ) -> Event | None:
         return await self._write(
-            log.complete, conversation_id, message_id=message_id, outcome=outcome, type=type, data=data, epoch=epoch
-        )
+            turns.complete, conversation_id, me=self._me, message_id=message_id, outcome=outcome, type=type,
+            data=data, epoch=epoch,
+        )  # fmt: skip
 
     async def settle(self, conversation_id: str, *, message_id: str, outcome: str) -> bool:
         return await self._database.write(
-            lambda c: log.settle(c, conversation_id, message_id=message_id, outcome=outcome)
+            lambda c: turns.settle(c, conversation_id, me=self._me, message_id=message_id, outcome=outcome)
         )
 
+    async def take_turn(self, conversation_id: str, *, lease_s: float) -> str | None:
+        return await self._write(turns.take, conversation_id, me=self._me, lease_s=lease_s)
+
+    async def hold_turns(self, *, lease_s: float, most: int) -> list[tuple[str, str]]:
+        return await self._write(turns.hold, me=self._me, lease_s=lease_s, most=most)
+
     async def unfinished(self) -> list[tuple[str, str]]:
-        return await self._database.read(log.unfinished)
+        return await self._database.read(turns.unfinished)
 
     async def hand_off(
         self, conversation_id: str, *, epoch: int, handoff: Handoff, text: str, message_id: str | None
     ) -> tuple[Event, bool]:
         return await self._write(
-            queue.hand_off, conversation_id, epoch=epoch, handoff=handoff, text=text, message_id=message_id
-        )
+            queue.hand_off, conversation_id, me=self._me, epoch=epoch, handoff=handoff, text=text,
+            message_id=message_id,
+        )  # fmt: skip
 
     async def queue(self) -> list[Handoff]:
         return await self._database.read(lambda c: queue.queue(c, now=self._now()))

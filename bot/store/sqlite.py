@@ -7,6 +7,7 @@ a commit that is synced to disk: write-ahead log, `synchronous=FULL`.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sqlite3
 import threading
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
@@ -49,6 +50,8 @@ class Sqlite:
     def __init__(self, url: URL) -> None:
         self._url = url
         in_memory = url.database in (None, "", ":memory:")
+        self._lock = None if in_memory else _lock_file(str(url.database).removeprefix("file:"))
+        self.alone = self._lock is not None and _is_alone(self._lock)
         self._writer = _engine(url, begin="BEGIN IMMEDIATE", one_connection=in_memory)
         self._reader = None if in_memory else _engine(url, begin="BEGIN", one_connection=False)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -65,6 +68,10 @@ class Sqlite:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise self._explain(error) from None
+
+    def time(self, connection: Connection) -> float:
+        """The machine's clock: all who have the file open run on it."""
+        return time.time()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do the work in the writer thread; returns once it is committed. Nothing is written if it raises."""
@@ -90,6 +97,8 @@ class Sqlite:
             self._writer.dispose()
             if self._reader is not None:
                 self._reader.dispose()
+            if self._lock is not None:
+                self._lock.close()
 
     def _read(self, reader: Engine, work: Callable[[Connection], T]) -> T:
         try:
@@ -141,6 +150,25 @@ class Sqlite:
         if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
             return error.orig or error  # a value that cannot be written: the caller's mistake
         return StoreError(_advice(str(getattr(error, "orig", None) or error), self._url.database))
+
+
+def _lock_file(path: str) -> IO[bytes] | None:
+    """A file beside the database, only to be locked: closing the database's own would end SQLite's locks on it."""
+    try:
+        return open(f"{path}-open", "ab")
+    except OSError:
+        return None  # SQLite says what is wrong there
+
+
+def _is_alone(lock: IO[bytes]) -> bool:
+    """Whether nobody else has the file open; the system lets go of a dead process's lock."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def _is_awaited(future: Future[Any]) -> bool:

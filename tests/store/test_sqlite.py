@@ -148,3 +148,31 @@ async def test_database_in_memory_works_alike():
     await asyncio.gather(*(store.append(id, "read", {"n": n}) for n in range(20)))
     assert [e.seq for e in await store.events(id)] == list(range(1, 21))
     await store.aclose()
+
+
+async def test_start_that_is_alone_frees_what_the_dead_held_and_others_do_not(tmp_path):
+    """A restart does not wait for the lease of its own dead predecessor."""
+    url = f"sqlite:///{tmp_path / 'bot.db'}"
+    program = (
+        "import asyncio, sys; from bot.store.sql import open_store\n"
+        "async def main():\n"
+        "    store = open_store(sys.argv[1])\n"
+        "    made = await store.create(site='shop', locale='en', shopper_id=None, resume_hash='ab')\n"
+        "    await store.append_message(made.id, client_id='k', message_id='m', text='Hi')\n"
+        "    assert await store.take_turn(made.id, lease_s=60) == 'm'\n"
+        "    print(made.id, flush=True); await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    dead = subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE, text=True)
+    conversation = dead.stdout.readline().strip()
+    beside = open_store(url)
+    assert await beside.take_turn(conversation, lease_s=60) is None
+    await beside.aclose()
+    dead.kill()
+    dead.wait()
+    after = open_store(url)
+    assert await after.take_turn(conversation, lease_s=60) == "m"
+    beside = open_store(url)
+    assert await beside.take_turn(conversation, lease_s=60) is None
+    await beside.aclose()
+    await after.aclose()
