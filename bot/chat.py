@@ -42,7 +42,10 @@ class _Session:
         self.owner = ""
         self.completed: set[str] = set()
         """Answers that this socket has heard the end of."""
-        self.shown: tuple[str, int] = ("", 0)
+        self.started = ""
+        """The answer that this socket has heard the start of."""
+        seen = hello.delta_from
+        self.shown: tuple[str, int] = (seen.message_id, seen.index) if seen else ("", 0)
         """The answer in flight, and the index of its next delta."""
         self.recent: defaultdict[str, deque[float]] = defaultdict(deque)
         """When frames came in the last minute, by type; `refused` holds those over the limit."""
@@ -65,7 +68,7 @@ class _Session:
                     self._pump(items), self.sock.ping(), self.sock.read(wire.SHOPPER_FRAMES, self._act)
                 )
         finally:
-            self.live.leave(conversation_id)
+            await self.live.leave(conversation_id)
 
     async def _open(self, shopper_id: str | None) -> tuple[Conversation, str | None]:
         hello = self.hello
@@ -103,13 +106,7 @@ class _Session:
             await self.sock.send("resync_required", {"from_seq": 0})
             self.sent_seq = 0
         await self._catch_up()
-        if in_flight := self.live.in_flight(conversation.id):
-            answer_id, deltas = in_flight
-            seen = self.hello.delta_from
-            self.shown = (answer_id, seen.index if seen and seen.message_id == answer_id else 0)
-            await self._passing("message.started", {"message_id": answer_id})
-            for delta in deltas:
-                await self._passing("message.delta", delta)
+        await self.live.ask(conversation.id)
         if self.owner == "queued":
             await self._position()
 
@@ -137,11 +134,19 @@ class _Session:
         """Tell of an answer in flight, unless somebody else has taken over, it has ended, or it was told already."""
         if self.owner != handoff.BOT or data.get("message_id") in self.completed:
             return
-        if type == "message.delta":
-            answer_id, index = data["message_id"], data["index"]
-            if self.shown[0] == answer_id and index < self.shown[1]:
-                return
-            self.shown = (answer_id, index + 1)
+        match type:
+            case "message.started":
+                if data["message_id"] == self.started:
+                    return
+                self.started = data["message_id"]
+            case "message.delta":
+                answer_id, index = data["message_id"], data["index"]
+                following = self.shown[1] if self.shown[0] == answer_id else 0
+                if index > following:  # What came between was missed: it is told again, and this with it.
+                    return await self.live.ask(self.conversation.id)
+                if index < following:
+                    return
+                self.shown = (answer_id, index + 1)
         await self.sock.send(type, data)
 
     async def _pump(self, items: Subscription) -> None:
@@ -151,8 +156,11 @@ class _Session:
                     await self._event(item)
                 elif seq > self.sent_seq:
                     await self._catch_up()
-            elif item["type"] in ("log.grown", "lagged"):
+            elif item["type"] == "log.grown":
                 await self._catch_up()
+            elif item["type"] == "lagged":
+                await self._catch_up()
+                await self.live.ask(self.conversation.id)
             elif item["type"] in BOT_ONLY:
                 await self._passing(item["type"], item["data"])
             elif item["type"] != "typing" or item["data"]["role"] != "shopper":
@@ -169,7 +177,7 @@ class _Session:
             case wire.MessageSend():
                 await self._message(frame)
             case wire.MessageCancel():
-                self.live.cancel(conversation_id, frame.message_id)
+                await self.live.stop(conversation_id, frame.message_id)
             case wire.HandoffRequest():
                 await self._request_person()
             case wire.Typing():
@@ -221,9 +229,7 @@ class _Session:
         finally:  # It is in the log: it is answered, though nobody may be there to hear the ack.
             if new:
                 await self.live.announce(event)
-                self.live.start(self.conversation.id, message_id)
-            else:
-                await self.live.recover(self.conversation.id)
+            self.live.start(self.conversation.id)
 
     async def _request_person(self) -> None:
         conversation = await self.store.conversation(self.conversation.id)
@@ -244,7 +250,7 @@ class _Session:
             passage_ids=told.passage_ids,
             announce=self.live.announce,
         )
-        self.live.cancel(conversation.id)
+        await self.live.stop(conversation.id)
 
 
 def public_owner(owner: str) -> str:

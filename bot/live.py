@@ -1,22 +1,23 @@
 """What is under way in this process: running turns, the deltas of answers in flight, who is told.
 
-Between the doors and the story: knows neither sockets nor models, and decides nothing.
+Between the doors and the story: knows neither sockets nor models, and decides nothing. Which process tells
+a turn is settled in the store, by a lease; what processes say to one another over the bus may be lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+import secrets
 import time
 import uuid
-from collections import deque
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot import handoff, turn, wire
-from bot.errors import NotFound, StoreError
+from bot.errors import LeaseLost, StoreError
 from bot.parts import Bot
 from bot.protocols import Bus
 from bot.types import Event, Outcome
@@ -28,15 +29,24 @@ HANDLE_S = 240.0
 RETRY_S = 1.0
 """After a failure of the database a turn is told again, first after so long, then after twice as long, and so on."""
 LONGEST_RETRY_S = 30.0
+LEASE_S = 8.0
+"""A turn whose process is gone for so long is told by another."""
+SWEEP_S = 2.0
+"""How often leases are renewed, and turns looked for that nobody tells."""
+SWEPT = 1000
+"""Turns that are taken up at a time at most."""
 DESK = "desk"
 """Topic of what all human agents see."""
+TURNS = "turns"
+"""Topic of what processes ask of one another about turns under way."""
 
 
 @dataclass
 class _Line:
     """One conversation's turns, told one after another."""
 
-    waiting: deque[str] = field(default_factory=deque)
+    more: bool = False
+    """Whether a message may wait that was not looked for yet."""
     task: asyncio.Task[None] | None = None
     """Tells the turns."""
     story: asyncio.Task[Outcome] | None = None
@@ -46,6 +56,7 @@ class _Line:
     answer_id: str | None = None
     deltas: list[dict[str, Any]] = field(default_factory=list)
     listeners: int = 0
+    """Sockets of this process."""
     grace: asyncio.TimerHandle | None = None
 
 
@@ -59,10 +70,13 @@ class Live:
 
     def __init__(self, bot: Bot, bus: Bus, *, grace_s: float, retry_s: float = RETRY_S) -> None:
         self.bot, self.bus, self.grace_s, self.retry_s = bot, bus, grace_s, retry_s
+        self._me = secrets.token_hex(8)
         self._lines: dict[str, _Line] = {}
+        self._lost: set[asyncio.Task[Outcome]] = set()
+        """Turns that another process held when the leases were last renewed."""
         self._closing = asyncio.Event()
         self.slots = 0
-        """Conversations that the human agents at this process's desk may hold together."""
+        """Conversations that the human agents at the desk may hold together."""
         self.outcomes: dict[str, int] = {}
         """Turns that ended in this process, by outcome."""
 
@@ -103,58 +117,63 @@ class Live:
 
     # Running turns
 
-    def start(self, conversation_id: str, message_id: str) -> None:
-        """Answer a message once those before it are answered."""
+    def start(self, conversation_id: str) -> None:
+        """Answer what waits in a conversation, one message after another, unless another process does."""
         if self._closing.is_set():
             return
         line = self._lines.setdefault(conversation_id, _Line())
-        if message_id == line.message_id or message_id in line.waiting:
-            return
-        line.waiting.append(message_id)
+        line.more = True
         if line.task is None:
             line.task = asyncio.create_task(self._run(conversation_id, line), name=f"turns {conversation_id}")
 
     async def _run(self, conversation_id: str, line: _Line) -> None:
+        """Take turns and tell them, as often as the database fails them, until their ends stand in the log."""
+        failures, unsure = 0, None
         try:
-            while line.waiting and not self._closing.is_set():
-                line.message_id = line.waiting.popleft()
-                await self._finish(conversation_id, line.message_id, line)
+            while line.more and not self._closing.is_set():
+                line.more, line.answer_id, line.deltas = False, None, []
+                try:
+                    line.message_id = await self.bot.store.take_turn(conversation_id, lease_s=LEASE_S)
+                    if unsure is not None and unsure != line.message_id:
+                        await self._ended(conversation_id)
+                    unsure = line.message_id
+                    if line.message_id is not None:
+                        await self._tell(conversation_id, line.message_id, line)
+                        line.more, unsure, failures = True, None, 0
+                except LeaseLost as error:
+                    log.warning("turn left: %s", error)
+                    unsure = None
+                except StoreError as error:
+                    line.more = True
+                    if not await self._pause(conversation_id, failures, error):
+                        return  # Another process, or the next start, finds the message unfinished.
+                    failures += 1
         finally:
             line.task = line.message_id = line.answer_id = None
             line.deltas = []
             if not line.listeners:
                 self._drop(conversation_id, line)
 
-    async def _finish(self, conversation_id: str, message_id: str, line: _Line) -> None:
-        """Tell a turn, as often as the database fails it, until its end stands in the log."""
-        for attempt in itertools.count():
-            line.answer_id, line.deltas = None, []
-            try:
-                if attempt and (conversation_id, message_id) not in await self.bot.store.unfinished():
-                    # It was written after all, but nobody was told.
-                    await self.grown(conversation_id)
-                    return await self.queue_changed()
-                return await self._tell(conversation_id, message_id, line)
-            except NotFound as error:
-                return log.error("turn given up: %s", error)
-            except StoreError as error:
-                pause_s = retry_pause_s(attempt, self.retry_s)
-                log.error("turn told again in %.0f s: %s", pause_s, error)
-                if not attempt:
-                    await self.publish(
-                        conversation_id, "error",
-                        {"code": "try_later", "message": "Your message is kept; the answer takes a little longer.",
-                         "retryable": True, "request_id": uuid.uuid4().hex[:12]},
-                    )  # fmt: skip
-            if await self._closes_within(pause_s):
-                return  # Whoever starts next finds the message unfinished.
+    async def _ended(self, conversation_id: str) -> None:
+        """A turn's end was written, but perhaps nobody was told."""
+        await self.grown(conversation_id)
+        await self.queue_changed()
 
-    async def _closes_within(self, pause_s: float) -> bool:
+    async def _pause(self, conversation_id: str, failures: int, error: StoreError) -> bool:
+        """Wait until a turn is told again; False if this process ends before."""
+        pause_s = retry_pause_s(failures, self.retry_s)
+        log.error("turn told again in %.0f s: %s", pause_s, error)
+        if not failures:
+            await self.publish(
+                conversation_id, "error",
+                {"code": "try_later", "message": "Your message is kept; the answer takes a little longer.",
+                 "retryable": True, "request_id": uuid.uuid4().hex[:12]},
+            )  # fmt: skip
         try:
             await asyncio.wait_for(self._closing.wait(), pause_s)
         except TimeoutError:
-            return False
-        return True
+            return True
+        return False
 
     async def _tell(self, conversation_id: str, message_id: str, line: _Line) -> None:
         async def emit(type: str, data: Mapping[str, Any]) -> None:
@@ -173,8 +192,10 @@ class Live:
         except asyncio.CancelledError:
             if line.task is None or line.task.cancelling():  # Not the turn, but this process ends.
                 raise
-            # A turn that was stopped before it began to be told has not recorded its end itself.
+            # A turn that was stopped before it began to be told has not recorded its end itself,
+            # and one that was stopped while it wrote its end has told nobody.
             await self.bot.store.settle(conversation_id, message_id=message_id, outcome="cancelled")
+            await self._ended(conversation_id)
             outcome = "cancelled"
         finally:
             line.story = None
@@ -182,12 +203,12 @@ class Live:
         log.info("turn %s %s in %.2f s", conversation_id, outcome, time.perf_counter() - began)
 
     def in_flight(self, conversation_id: str) -> tuple[str, list[dict[str, Any]]] | None:
-        """The answer being written: its id and its deltas so far."""
+        """The answer that this process writes: its id and its deltas so far."""
         line = self._lines.get(conversation_id)
         return (line.answer_id, list(line.deltas)) if line and line.answer_id else None
 
     def cancel(self, conversation_id: str, message_id: str | None = None) -> bool:
-        """Stop the answer being written, if it is this one (by its own id or its question's)."""
+        """Stop the answer that this process writes, if it is this one (by its own id or its question's)."""
         line = self._lines.get(conversation_id)
         if line is None or line.story is None or message_id not in (None, line.answer_id, line.message_id):
             return False
@@ -195,17 +216,38 @@ class Live:
             line.story.cancel()
         return True
 
+    async def recover(self) -> int:
+        """Hold on to the turns of this process, and take up those that nobody tells (any more); how many it holds."""
+        told = {conversation_id: line.story for conversation_id, line in self._lines.items() if line.story}
+        most = 0 if self._closing.is_set() else SWEPT
+        held = {place[0] for place in await self.bot.store.hold_turns(lease_s=LEASE_S, most=most)}
+        for conversation_id in held - told.keys():
+            self.start(conversation_id)
+        lost = {story for conversation_id, story in told.items() if conversation_id not in held}
+        # Once may be a turn that just ended; twice is one that another process took while this one slept.
+        for story in lost & self._lost:
+            story.cancel()
+        self._lost = lost
+        return len(held)
+
+    async def sweep(self) -> None:
+        """Recover for ever, every few seconds."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.recover()
+            except StoreError as error:
+                log.error("turns not held: %s", error)
+
     # Listeners
 
     def join(self, conversation_id: str) -> None:
         """A socket listens: an answer in its grace time goes on."""
         line = self._lines.setdefault(conversation_id, _Line())
         line.listeners += 1
-        if line.grace is not None:
-            line.grace.cancel()
-            line.grace = None
+        self._go_on(line)
 
-    def leave(self, conversation_id: str) -> None:
+    async def leave(self, conversation_id: str) -> None:
         """A socket is gone: after the last one an answer has `grace_s` left."""
         line = self._lines.get(conversation_id)
         if line is None:
@@ -216,21 +258,70 @@ class Live:
         if line.task is None:
             self._drop(conversation_id, line)
         else:
+            self._give_grace(conversation_id, line)
+        await self._say("left", conversation_id)
+
+    def _give_grace(self, conversation_id: str, line: _Line) -> None:
+        if line.grace is None:
             line.grace = asyncio.get_running_loop().call_later(self.grace_s, self.cancel, conversation_id)
+
+    def _go_on(self, line: _Line) -> None:
+        if line.grace is not None:
+            line.grace.cancel()
+            line.grace = None
 
     def _drop(self, conversation_id: str, line: _Line) -> None:
         """Forget a line without listeners and turns, and the time that it had left."""
-        if line.grace is not None:
-            line.grace.cancel()
+        self._go_on(line)
         if self._lines.get(conversation_id) is line:
             del self._lines[conversation_id]
 
-    async def recover(self, conversation_id: str | None = None) -> int:
-        """Take up the turns that a process left unfinished, of all conversations or one; how many."""
-        unfinished = [u for u in await self.bot.store.unfinished() if conversation_id in (None, u[0])]
-        for place in unfinished:
-            self.start(*place)
-        return len(unfinished)
+    # Other processes
+
+    async def stop(self, conversation_id: str, message_id: str | None = None) -> None:
+        """Stop the answer being written, here or elsewhere."""
+        if not self.cancel(conversation_id, message_id):
+            await self._say("cancel", conversation_id, message_id=message_id)
+
+    async def ask(self, conversation_id: str) -> None:
+        """Somebody listens here: who writes an answer tells it again from its beginning."""
+        if self.in_flight(conversation_id) is not None:
+            await self._again(conversation_id)
+        else:
+            await self._say("joined", conversation_id)
+
+    async def hear(self) -> None:
+        """Do what other processes ask for, for ever. What is missed is only later or less: nothing here is the truth."""
+        async with aclosing(self.bus.subscribe(TURNS)) as items:
+            async for item in items:
+                if item["type"] != "lagged" and item["from"] != self._me:
+                    await self._heard(item["type"], item["conversation_id"], item["message_id"])
+
+    async def _heard(self, type: str, conversation_id: str, message_id: str | None) -> None:
+        if (line := self._lines.get(conversation_id)) is None:
+            return
+        match type:
+            case "cancel":
+                self.cancel(conversation_id, message_id)
+            case "joined":
+                self._go_on(line)
+                await self._again(conversation_id)
+            case "left" if line.listeners:
+                await self._say("joined", conversation_id)
+            case "left" if line.task is not None:
+                self._give_grace(conversation_id, line)
+
+    async def _say(self, type: str, conversation_id: str, message_id: str | None = None) -> None:
+        item = {"type": type, "conversation_id": conversation_id, "message_id": message_id, "from": self._me}
+        await self.bus.publish(TURNS, item)
+
+    async def _again(self, conversation_id: str) -> None:
+        """Tell the answer in flight once more: listeners leave out what they know."""
+        if (found := self.in_flight(conversation_id)) is not None:
+            answer_id, deltas = found
+            await self.publish(conversation_id, "message.started", {"message_id": answer_id})
+            for delta in deltas:
+                await self.publish(conversation_id, "message.delta", delta)
 
     async def aclose(self, timeout_s: float = 20.0) -> None:
         """Let running answers finish for a while, then record them as cancelled."""

@@ -36,12 +36,13 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
         taken_up = await live.recover()
         if taken_up:
             log.info("took up %d unfinished turns", taken_up)
-        sweeper = asyncio.create_task(the_desk.sweep(), name="sweep")
+        ongoing = [asyncio.create_task(job) for job in (live.sweep(), live.hear(), the_desk.sweep())]
         try:
             yield
         finally:
-            sweeper.cancel()
             await live.aclose()
+            for task in ongoing:
+                task.cancel()
             await live.bot.engine.aclose()
             await live.bus.aclose()
             await live.bot.store.aclose()

@@ -8,7 +8,6 @@ import pytest
 from bot import live as under_test
 from bot.bus.memory import MemoryBus
 from bot.engine.scripted import ScriptedEngine
-from bot.errors import NotFound
 from bot.live import Live
 from tests.parts import TEMPLATES, make_bot, start
 
@@ -44,7 +43,7 @@ async def test_a_turn_whose_first_read_fails_is_told_again(live):
     conversation, message = await start(live.bot, QUESTION)
     live.bot.store.failing["conversation"] = 3
     async with aclosing(live.bus.subscribe(conversation)) as items:
-        live.start(conversation, message)
+        live.start(conversation)
         [done] = await until(live, conversation, "message.completed")
         first = await anext(items)
     assert (done.data["reply_to"], done.data["outcome"]) == (message, "answered")
@@ -56,7 +55,7 @@ async def test_a_turn_whose_first_read_fails_is_told_again(live):
 async def test_a_turn_whose_last_write_fails_is_told_again_and_ends_once(live):
     conversation, message = await start(live.bot, QUESTION)
     live.bot.store.failing |= {"complete": 1, "hand_off": 1}
-    live.start(conversation, message)
+    live.start(conversation)
     [done] = await until(live, conversation, "message.completed")
     assert done.data["outcome"] == "answered"
     assert [e.type for e in await live.bot.store.events(conversation)] == ["message.created", "message.completed"]
@@ -67,7 +66,7 @@ async def test_a_turn_that_was_written_although_the_write_failed_is_not_told_aga
     live.bot.store.lost["complete"] = 1
     live.bot.store.failing["hand_off"] = 1
     async with aclosing(live.bus.subscribe(conversation)) as items:
-        live.start(conversation, message)
+        live.start(conversation)
         async with asyncio.timeout(5):
             async for item in items:
                 assert "seq" not in item
@@ -80,27 +79,24 @@ async def test_the_next_message_waits_until_the_one_before_is_answered(live):
     conversation, one = await start(live.bot, QUESTION)
     _, two = await start(live.bot, "And express delivery?", conversation=conversation)
     live.bot.store.failing["conversation"] = 2
-    live.start(conversation, one)
-    live.start(conversation, two)
+    live.start(conversation)
+    live.start(conversation)
     done = await until(live, conversation, "message.completed", 2)
     assert [event.data["reply_to"] for event in done] == [one, two]
 
 
-async def test_a_message_that_is_gone_is_given_up(live):
-    conversation, message = await start(live.bot, QUESTION)
-    live.start("c_none", message)
-    task = live._lines["c_none"].task
-    await asyncio.wait_for(task, 5)
-    assert live.bot.store.calls.count("unfinished") == 0
-    with pytest.raises(NotFound):
-        await live.bot.store.conversation("c_none")
+async def test_a_conversation_in_which_nothing_waits_is_let_be(live):
+    live.start("c_none")
+    await asyncio.wait_for(live._lines["c_none"].task, 5)
+    assert live.bot.store.calls == ["take_turn"]
+    assert live._lines == {}
 
 
 async def test_a_database_that_stays_away_does_not_hold_up_the_end(live):
     live.retry_s = 1000.0
     conversation, message = await start(live.bot, QUESTION)
     live.bot.store.failing["conversation"] = 1000
-    live.start(conversation, message)
+    live.start(conversation)
     while live.bot.store.failing["conversation"] == 1000:
         await asyncio.sleep(0)
     await asyncio.wait_for(live.aclose(), 5)
@@ -116,8 +112,8 @@ async def test_stopping_an_answer_twice_loses_no_later_message(live):
     slow(live)
     conversation, one = await start(live.bot, QUESTION)
     _, two = await start(live.bot, "And express delivery?", conversation=conversation)
-    live.start(conversation, one)
-    live.start(conversation, two)
+    live.start(conversation)
+    live.start(conversation)
     while live.in_flight(conversation) is None:
         await asyncio.sleep(0)
     for _ in range(3):
@@ -129,7 +125,7 @@ async def test_stopping_an_answer_twice_loses_no_later_message(live):
 
 async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
     conversation, message = await start(live.bot, QUESTION)
-    live.start(conversation, message)
+    live.start(conversation)
     while not live.cancel(conversation, message):
         await asyncio.sleep(0)
     await asyncio.wait_for(live._lines[conversation].task, 5)
@@ -139,12 +135,12 @@ async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
 async def test_the_time_left_to_an_old_answer_does_not_end_a_later_one(live):
     conversation, one = await start(live.bot, QUESTION)
     live.join(conversation)
-    live.start(conversation, one)
-    live.leave(conversation)  # from here on the first answer has 0.1 s
+    live.start(conversation)
+    await live.leave(conversation)  # from here on the first answer has 0.1 s
     await until(live, conversation, "message.completed")
     slow(live)
     live.join(conversation)
     _, two = await start(live.bot, QUESTION + " Please.", conversation=conversation)
-    live.start(conversation, two)
+    live.start(conversation)
     done = await until(live, conversation, "message.completed", 2)
     assert done[1].data["outcome"] == "answered"

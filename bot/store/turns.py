@@ -92,7 +92,9 @@ def hold(c: Connection, *, now: float, me: str, lease_s: float, most: int) -> li
 
 def free_all(c: Connection) -> None:
     """Nobody holds a turn any more: for a start that knows that all who held one are dead."""
-    c.execute(update(messages).where(_UNFINISHED, messages.c.holder.is_not(None)).values(holder=None, lease_until=None))
+    c.execute(
+        update(messages).where(_UNFINISHED, messages.c.holder.is_not(None)).values(holder=None, lease_until=None)
+    )
 
 
 def settle(c: Connection, conversation_id: str, *, me: str, message_id: str, outcome: str) -> bool:
