@@ -3,7 +3,7 @@
 A decomposable attention model (Parikh et al., 2016): every token looks for its counterpart on the other side, both are
 compared, and what was found, and what was not, is summed up. An embedding of a whole text cannot see that one asked
 attribute is missing. It reads the encoder's token vectors, so a rule is encoded once and kept; `finetune encoder`
-trains it. Knows neither passages nor languages.
+trains it, twice from different beginnings, since two that differ are right more often than one. Knows neither passages nor languages.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def pad(vectors: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 class Reranker:
-    """A trained network over an encoder; may be called from any thread."""
+    """Trained networks over an encoder, which judge as the mean of them; may be called from any thread."""
 
-    def __init__(self, network: Matcher, encoder: EncodesTokens, fingerprint: str) -> None:
-        self._network = network.eval()
+    def __init__(self, networks: Sequence[Matcher], encoder: EncodesTokens, fingerprint: str) -> None:
+        self._networks = [network.eval() for network in networks]
         self._encoder = encoder
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
@@ -115,12 +115,16 @@ class Reranker:
             return np.zeros(0)
         asked, asked_mask = pad([self._encoder.tokens([query])[0][:LONGEST]])
         texts, texts_mask = pad(self._vectors(rules))
+        asked_mask = asked_mask.expand(len(rules), -1)
         with torch.inference_mode():
-            read = self._network.read(asked, asked_mask).expand(len(rules), -1, -1)
-            found = self._network(
-                read, asked_mask.expand(len(rules), -1), self._network.read(texts, texts_mask), texts_mask
-            )
-        return found.numpy().astype(np.float64)
+            found = [
+                network(
+                    network.read(asked, asked_mask[:1]).expand(len(rules), -1, -1), asked_mask,
+                    network.read(texts, texts_mask), texts_mask,
+                )
+                for network in self._networks
+            ]  # fmt: skip
+            return torch.stack(found).mean(0).numpy().astype(np.float64)
 
     def _vectors(self, rules: Sequence[str]) -> list[np.ndarray]:
         """The rules' token vectors, from memory where they are kept."""
@@ -148,15 +152,21 @@ def load(path: Path, encoder: EncodesTokens) -> Reranker:
     """Load a reranker. Raises ModelError if it is missing or broken."""
     try:
         content = path.read_bytes()
-        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-        width, dimension = weights["project.weight"].shape
-        network = Matcher(dimension, width)
-        network.load_state_dict(weights)
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in load_file(path).items():
+            part, _, weight = name.partition(".")
+            parts.setdefault(part, {})[weight] = tensor.float()
+        networks = []
+        for _, weights in sorted(parts.items()):
+            width, dimension = weights["project.weight"].shape
+            networks.append(Matcher(dimension, width))
+            networks[-1].load_state_dict(weights)
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"The reranker {path} cannot be read ({error}); run `python -m finetune encoder`.") from error
-    return Reranker(network, encoder, hashlib.sha256(content).hexdigest()[:16])
+    return Reranker(networks, encoder, hashlib.sha256(content).hexdigest()[:16])
 
 
-def save(network: Matcher, path: Path) -> None:
+def save(networks: Sequence[Matcher], path: Path) -> None:
     """Write the weights in half precision."""
-    save_file({name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}, path)
+    parts = {f"{n}.{name}": t for n, network in enumerate(networks) for name, t in network.state_dict().items()}
+    save_file({name: tensor.half().contiguous() for name, tensor in parts.items()}, path)

@@ -64,7 +64,7 @@ def test_it_learns_which_rule_answers_and_that_none_does() -> None:
         groups.append(Group(f"is the {thing} made of wood", (), (price, weight, *wrong)))
     encoder = WordEncoder("en")
     vectors = reranker.token_vectors(encoder, groups, "t")
-    reader = Reranker(reranker.train([(1.0, groups)], vectors, steps=150, seed=0, label="t"), encoder, "f")
+    reader = Reranker([reranker.train([(1.0, groups)], vectors, steps=150, seed=0, label="t")], encoder, "f")
     right = none = 0
     for group in groups:
         logits = reader.logits(group.question, [*group.right, *group.wrong])

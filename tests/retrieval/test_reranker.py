@@ -28,7 +28,7 @@ class CountingEncoder(WordEncoder):
 
 def fresh(encoder: WordEncoder | None = None) -> Reranker:
     torch.manual_seed(0)
-    return Reranker(Matcher(64, 32), encoder or WordEncoder("en"), "f")
+    return Reranker([Matcher(64, 32)], encoder or WordEncoder("en"), "f")
 
 
 def test_a_rule_is_judged_alike_alone_and_among_longer_ones() -> None:
@@ -56,10 +56,10 @@ def test_a_rules_tokens_are_made_once_and_the_oldest_are_forgotten(monkeypatch) 
 
 def test_a_saved_network_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = Matcher(64, 32)
-    reranker.save(network, tmp_path / reranker.FILE)
+    networks = [Matcher(64, 32), Matcher(64, 32)]
+    reranker.save(networks, tmp_path / reranker.FILE)
     served = reranker.load(tmp_path / reranker.FILE, WordEncoder("en"))
-    expected = Reranker(network, WordEncoder("en"), "f").logits("express", RULES)
+    expected = Reranker(networks, WordEncoder("en"), "f").logits("express", RULES)
     assert np.allclose(served.logits("express", RULES), expected, atol=1e-2)
     assert len(served.fingerprint) == 16
 
