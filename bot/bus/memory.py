@@ -24,14 +24,18 @@ class Listener:
         self._items: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(capacity)
         self._on_close = on_close
         self._lost = False
+        self._lagging = False
         self._closed = False
 
     def put(self, item: dict[str, Any]) -> None:
         """Queue an item; once one did not fit, what follows is lost too until the reader has caught up."""
+        if item is LAGGED and self._lagging:
+            return  # One word that waits says as much as ten.
         if self._lost or self._items.full():
             self._lost = True
         else:
             self._items.put_nowait(item)
+            self._lagging = self._lagging or item is LAGGED
 
     def __aiter__(self) -> Listener:
         return self
@@ -43,6 +47,8 @@ class Listener:
         item = None if self._closed else await self._items.get()
         if item is None:
             raise StopAsyncIteration
+        if item is LAGGED:
+            self._lagging = False
         return item
 
     async def aclose(self) -> None:

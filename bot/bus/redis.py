@@ -3,7 +3,7 @@
 Listeners of the same process are served directly, so without Redis one process still hears itself.
 Redis is never the truth: it may be away, be flushed or forget. Whenever items may have been missed,
 listeners get `lagged` and read the log: once Redis confirms a subscription (what was published before
-did not come), and once a process that could not send can send again.
+did not come), once a process that could not send can send again, and every second while Redis says nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import secrets
 from typing import Any
 
@@ -31,11 +32,14 @@ OUTGOING = 10_000
 BATCH = 100
 """Items sent in one round trip at most."""
 
-PING_S = 10.0
+PING_S = 0.5
 """How often an idle subscription is tried."""
 
-SILENCE_S = 25.0
-"""After so long without a word, not even to our ping, the connection is taken for dead."""
+POLL_S = 1.0
+"""After so long without a word, not even to our ping, listeners read the log, and again after as long."""
+
+SILENCE_S = 5.0
+"""After so long without a word the connection is taken for dead."""
 
 TIMEOUT_S = 5.0
 
@@ -73,6 +77,7 @@ class RedisBus:
         self._outgoing: asyncio.Queue[tuple[str, str]] = asyncio.Queue(OUTGOING)
         self._missed = False
         self._topics_changed = asyncio.Event()
+        self._heard_at = -math.inf
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False  # looked at besides: redis-py may swallow a cancellation (`wait_for` in Python 3.11)
 
@@ -106,7 +111,7 @@ class RedisBus:
 
     def _start(self) -> None:
         if not self._tasks and not self._closed:
-            self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._listen())]
+            self._tasks = [asyncio.create_task(job) for job in (self._send(), self._listen(), self._poll())]
 
     async def _send(self) -> None:
         while not self._closed:
@@ -137,21 +142,35 @@ class RedisBus:
             except* _AWAY as errors:
                 name = type(errors.exceptions[0]).__name__
                 logger.warning("Redis says nothing (%s); other processes are heard later.", name)
+                self._heard_at = -math.inf
             await asyncio.sleep(self._retry_s)
+
+    async def _poll(self) -> None:
+        """Let listeners read the log while Redis says nothing."""
+        while not self._closed:
+            await asyncio.sleep(POLL_S / 2)
+            now = asyncio.get_running_loop().time()
+            if now - self._heard_at > POLL_S:
+                self._heard_at = now
+                self._lagged()
+
+    def _lagged(self) -> None:
+        for topic in self._local.topics:
+            self._local.hand_out(topic, LAGGED)
 
     async def _receive(self, pubsub: PubSub) -> None:
         while not self._closed:
             message = await pubsub.get_message(timeout=SILENCE_S)
             if message is None:
                 raise TimeoutError
+            self._heard_at = asyncio.get_running_loop().time()
             channel = (message["channel"] or b"").decode()
             topic = channel.removeprefix(self._prefix)
             match message["type"]:
                 case "subscribe":
                     self._local.hand_out(topic, LAGGED)
                 case "message" if channel == self._everyone:
-                    for each in self._local.topics:
-                        self._local.hand_out(each, LAGGED)
+                    self._lagged()
                 case "message":
                     self._hand_out(topic, message["data"])
 

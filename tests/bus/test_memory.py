@@ -24,3 +24,14 @@ async def test_topic_without_listeners_is_forgotten():
     assert bus.topics == {"c_1"}
     await two.aclose()
     assert bus.topics == set()
+
+
+async def test_words_of_a_loss_that_wait_are_one():
+    bus = MemoryBus()
+    listener = bus.subscribe("c_1")
+    for n in range(3):
+        bus.hand_out("c_1", LAGGED)
+        await bus.publish("c_1", {"n": n})
+    assert [await anext(listener) for _ in range(4)] == [LAGGED, {"n": 0}, {"n": 1}, {"n": 2}]
+    bus.hand_out("c_1", LAGGED)
+    assert await anext(listener) == LAGGED

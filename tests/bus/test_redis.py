@@ -27,6 +27,8 @@ class Proxy:
         self._pipes: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.flows = asyncio.Event()
+        self.flows.set()
         self.sent = bytearray()
 
     async def open(self) -> None:
@@ -51,6 +53,7 @@ class Proxy:
         with suppress(OSError):
             try:
                 while data := await source.read(65536):
+                    await self.flows.wait()
                     seen += data
                     sink.write(data)
                     await sink.drain()
@@ -68,8 +71,15 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def processes(proxy: Proxy) -> AsyncIterator[tuple[RedisBus, RedisBus]]:
+def poll_s() -> float:
+    """Longer than any test, unless a test says otherwise: a busy machine is silent now and then."""
+    return 1000.0
+
+
+@pytest.fixture
+async def processes(proxy: Proxy, poll_s: float, monkeypatch) -> AsyncIterator[tuple[RedisBus, RedisBus]]:
     """Two buses, as two processes would have them, that reach Redis through the proxy."""
+    monkeypatch.setattr(redis_bus, "POLL_S", poll_s)
     prefix = f"test-{secrets.token_hex(6)}:"
     buses = [RedisBus(f"redis://127.0.0.1:{proxy.port}/0", prefix=prefix, retry_s=0.01) for _ in range(2)]
     async with aclosing(buses[0]), aclosing(buses[1]):
@@ -148,6 +158,28 @@ async def test_subscriptions_follow_the_listeners(processes):
     await until(third, LAGGED.__eq__)
     await here.publish("c_1", {"n": 1})
     assert {"n": 1} in await until(second, {"n": 1}.__eq__)
+
+
+@pytest.mark.parametrize("poll_s", [0.05])
+@pytest.mark.parametrize("how", ["away", "silent"])
+async def test_listeners_read_the_log_every_moment_while_redis_says_nothing(proxy, processes, how):
+    here, there = processes
+    listener = there.subscribe("c_1")
+    await until(listener, LAGGED.__eq__)
+    if how == "away":
+        await proxy.close()
+    else:
+        proxy.flows.clear()
+    for _ in range(5):
+        assert await until(listener, LAGGED.__eq__) == [LAGGED]
+    if how == "away":
+        await proxy.open()
+    proxy.flows.set()
+    ask = asyncio.create_task(until(listener, {"n": 1}.__eq__))
+    while not ask.done():
+        await here.publish("c_1", {"n": 1})
+        await asyncio.sleep(0.01)
+    await ask
 
 
 async def test_silent_redis_is_taken_for_dead_and_called_again(proxy, processes, monkeypatch):
