@@ -161,6 +161,8 @@ class _Session:
             elif item["type"] == "lagged":
                 await self._catch_up()
                 await self.live.ask(self.conversation.id)
+                if self.owner == handoff.QUEUED:
+                    await self._position()
             elif item["type"] in BOT_ONLY:
                 await self._passing(item["type"], item["data"])
             elif item["type"] != "typing" or item["data"]["role"] != "shopper":

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from bot import handoff, tokens, turn, wire
 from bot.errors import IdempotencyConflict, StaleEpoch, StoreError
 from bot.live import Live
+from bot.seats import Seats
 from bot.sockets import Door
 from bot.types import Language
 
@@ -39,26 +40,21 @@ class Desk:
     def __init__(self, live: Live, *, capacity: int, lease_s: float) -> None:
         self.live, self.store = live, live.bot.store
         self.capacity, self.lease_s = capacity, lease_s
-        self._seats: dict[str, asyncio.Event] = {}
-        """Who sits at the desk, by id; the event is set once they have sat down elsewhere."""
+        self.seats = Seats(live.bus)
+        live.slots = lambda: self.seats.taken() * capacity
 
     @asynccontextmanager
     async def seat(self, agent: Agent) -> AsyncIterator[asyncio.Event]:
         """Sit at the desk; the event that is handed out is set when the same human agent sits down elsewhere."""
-        if (elsewhere := self._seats.get(agent.id)) is not None:
-            elsewhere.set()
-        taken = self._seats[agent.id] = asyncio.Event()
         try:
-            await self._seated()
-            yield taken
-        finally:
-            if self._seats.get(agent.id) is taken:
-                del self._seats[agent.id]
+            async with self.seats.take(agent.id) as replaced:
                 await self._seated()
+                yield replaced
+        finally:
+            await self._seated()
 
     async def _seated(self) -> None:
         """Who waits is told how long, now that somebody has come or gone."""
-        self.live.slots = len(self._seats) * self.capacity
         try:
             await self.live.queue_changed()
         except StoreError as error:

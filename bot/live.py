@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +75,7 @@ class Live:
         self._lost: set[asyncio.Task[Outcome]] = set()
         """Turns that another process held when the leases were last renewed."""
         self._closing = asyncio.Event()
-        self.slots = 0
+        self.slots: Callable[[], int] = lambda: 0
         """Conversations that the human agents at the desk may hold together."""
         self.outcomes: dict[str, int] = {}
         """Turns that ended in this process, by outcome."""
@@ -110,7 +110,7 @@ class Live:
         return {
             conversation_id: {
                 "position": place,
-                "eta_s": handoff.eta_s(place, slots=self.slots, held=held, handle_s=HANDLE_S),
+                "eta_s": handoff.eta_s(place, slots=self.slots(), held=held, handle_s=HANDLE_S),
             }
             for place, conversation_id in enumerate(waiting, 1)
         }

@@ -36,7 +36,9 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
         taken_up = await live.recover()
         if taken_up:
             log.info("took up %d unfinished turns", taken_up)
-        ongoing = [asyncio.create_task(job) for job in (live.sweep(), live.hear(), the_desk.sweep())]
+        ongoing = [
+            asyncio.create_task(job) for job in (live.sweep(), live.hear(), the_desk.sweep(), the_desk.seats.keep())
+        ]
         try:
             yield
         finally:

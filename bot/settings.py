@@ -51,7 +51,8 @@ class Settings(BaseSettings):
     orders_key: SecretStr | None = Field(None, description="Bearer token of the orders' address.")
     order_pattern: str = Field(r"\bFH\d{8}\b", description="Regular expression of an order number.")
     token_secret: SecretStr | None = Field(
-        None, description="Key of the shop's signed shopper tokens (JWT, HS256); empty: one generated in `BOT_DATA`."
+        None,
+        description="Key of all signed tokens (JWT, HS256), shared with the shop's server and by replicas; empty: one generated in `BOT_DATA`.",
     )
     agent_keys: SecretStr | None = Field(
         None, description="Human agents' sign-ins, `name:key,name:key`; empty: one-time codes (`bot agent NAME`)."

@@ -174,6 +174,8 @@ class Serving:
 
 def signer(settings: Settings) -> tokens.Tokens:
     """What mints and reads tokens."""
+    if settings.redis_url and not settings.token_secret:
+        raise SettingsError("`BOT_REDIS_URL` is for replicas, which share one key: set `BOT_TOKEN_SECRET` as well.")
     key = settings.token_secret.get_secret_value() if settings.token_secret else tokens.load_key(settings.data)
     if len(key.encode()) < 32:
         raise SettingsError("`BOT_TOKEN_SECRET` needs at least 32 bytes.")

@@ -11,7 +11,7 @@ from bot.settings import ROOT
 
 FLOORS = {
     4: "__main__ wiring settings",
-    3: "server chat desk desk_socket sockets live tokens demo",
+    3: "server chat desk desk_socket seats sockets live tokens demo",
     2: "turn engine retrieval sentiment store bus orders",
     1: "prompt claims evidence escalation handoff wire protocols history asked_orders parts reading models",
     0: "types errors",

@@ -126,6 +126,12 @@ def test_a_database_address_that_cannot_be_read_is_told(capsys, monkeypatch):
     assert "mongo" in one_sentence(*run(capsys, "check"))
 
 
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["agent", "anna"]])
+def test_replicas_without_a_shared_key_are_told(capsys, monkeypatch, command):
+    monkeypatch.setenv("BOT_REDIS_URL", "redis://127.0.0.1:6379/0")
+    assert "`BOT_TOKEN_SECRET`" in one_sentence(*run(capsys, *command))
+
+
 @pytest.mark.parametrize("content", [None, b"no database at all, but long enough to be taken for one" * 40])
 def test_a_database_file_that_is_none_is_told(capsys, tmp_path, content):
     (tmp_path / "data").mkdir()
