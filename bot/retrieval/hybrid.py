@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bot.errors import ModelError
+from bot.errors import ModelError, SettingsError
 from bot.models import minilm_path
 from bot.retrieval import calibration, dense, reranker
 from bot.retrieval.calibration import Calibration
@@ -248,8 +248,13 @@ def _save(folder: Path, generation: str, vectors: dict[Language, tuple[np.ndarra
 
     Of several processes that build at once, one wins; their files are the same.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise SettingsError(
+            f"The index cannot be kept in {folder.parent}: {error.strerror}. Set `BOT_DATA` to a folder of yours."
+        ) from None
     files = {}
     for language, (views, questions) in vectors.items():
         for kind, rows in (("passages", views), ("questions", questions)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.errors import DocumentError, ModelError
+from bot.errors import DocumentError, ModelError, SettingsError
 from bot.retrieval import reranker
 from bot.retrieval.calibration import save_calibration
 from bot.retrieval.hybrid import HybridRetriever, build_or_load
@@ -218,6 +218,13 @@ def test_a_rule_that_answers_lifts_its_passage_over_a_likelier_one(shop: Shop) -
     reader = shop.rerankers["en"]
     reader.logits = lambda query, rules: np.array([9.0 if rule.startswith(other) else -9.0 for rule in rules])
     assert ids(retriever, "delivery")[0].endswith(other)
+
+
+def test_an_index_folder_that_cannot_be_made_is_named(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    shop.index = tmp_path / "file" / "index"
+    with pytest.raises(SettingsError, match="BOT_DATA"):
+        shop.open()
 
 
 def test_a_broken_reranker_stops_the_start(tmp_path: Path) -> None:
