@@ -10,8 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
-import socket
 import sys
 import warnings
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its notes are about weights that we leave out on purpose.
 
 from bot import __version__, settings, wiring
-from bot.errors import BotError, PortInUse
+from bot.errors import BotError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,10 +74,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    import uvicorn
+    from bot import run
 
     config = settings.read(host=args.host, port=args.port)
-    listening = _listen(config.host, config.port)
+    listening = run.listen(config.host, config.port)
     port = listening.getsockname()[1]
     print("Loading documents and models …", flush=True)
     serving = wiring.serving(config, progress=True)
@@ -90,37 +88,9 @@ def _serve(args: argparse.Namespace) -> int:
     sign_in = f"{address}/desk#code={serving.code}" if serving.code else f"{address}/desk"
     print(f"  Human agents' desk   {sign_in}")
     print(f"  API documentation    {address}/docs\n", flush=True)
-    # uvicorn shuts down in order and then raises the signal again: that one must not end the process with -15.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    uvicorn.Server(
-        uvicorn.Config(
-            serving.app,
-            log_config=None,
-            ws="websockets-sansio",
-            ws_max_size=70_000,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=25,
-        )  # fmt: skip
-    ).run(sockets=[listening])
+    run.Server(serving.app, serving.drain, trusted_proxies=config.trusted_proxies).run(sockets=[listening])
     return 0
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before the models are loaded, so that a wrong one is told at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(1024)
-    except OSError as error:
-        listening.close()
-        raise PortInUse(
-            f"{host}:{port} cannot be listened on: {error.strerror}. Stop what runs there, or choose another with `--port`."
-        ) from None
-    return listening
 
 
 def _ask(args: argparse.Namespace) -> int:

@@ -5,9 +5,7 @@ Writes in the log what the frames say, and hands the rest to `live`. Decides not
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections import defaultdict, deque
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
@@ -47,8 +45,6 @@ class _Session:
         seen = hello.delta_from
         self.shown: tuple[str, int] = (seen.message_id, seen.index) if seen else ("", 0)
         """The answer in flight, and the index of its next delta."""
-        self.recent: defaultdict[str, deque[float]] = defaultdict(deque)
-        """When frames came in the last minute, by type; `refused` holds those over the limit."""
         self.conversation: Conversation
 
     async def run(self) -> None:
@@ -73,6 +69,8 @@ class _Session:
     async def _open(self, shopper_id: str | None) -> tuple[Conversation, str | None]:
         hello = self.hello
         if hello.conversation_id is None:
+            if not self.door.limits.address.room(self.sock.address):
+                raise Closed("too_fast", sockets.pause_ms(self.door))
             token, resume_hash = tokens.new_secret()
             self.sent_seq = 0
             conversation = await self.store.create(
@@ -94,7 +92,7 @@ class _Session:
         conversation = await self.store.conversation(self.conversation.id)
         templates = self.live.bot.templates[conversation.locale]
         self.owner = public_owner(conversation.owner)
-        await self.sock.send(
+        self.sock.send(
             "welcome",
             {
                 "conversation_id": conversation.id, "resume_token": resume_token, "seq": conversation.seq,
@@ -103,7 +101,7 @@ class _Session:
             },
         )  # fmt: skip
         if self.sent_seq > conversation.seq:
-            await self.sock.send("resync_required", {"from_seq": 0})
+            self.sock.send("resync_required", {"from_seq": 0})
             self.sent_seq = 0
         await self._catch_up()
         await self.live.ask(conversation.id)
@@ -112,23 +110,24 @@ class _Session:
 
     async def _position(self) -> None:
         if position := (await self.live.positions()).get(self.conversation.id):
-            await self.sock.send("queue.position", position)
+            self.sock.send("queue.position", position)
 
     # Events out
 
     async def _catch_up(self) -> None:
-        while events := await self.store.events(self.conversation.id, after=self.sent_seq, limit=500):
+        while events := await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE):
             for event in events:
-                await self._event(wire.event_frame(event))
+                await self.sock.room()
+                self._event(wire.event_frame(event))
 
-    async def _event(self, frame: dict[str, Any]) -> None:
+    def _event(self, frame: dict[str, Any]) -> None:
         frame = shoppers_view(frame)
         self.sent_seq = frame["seq"]
         if frame["type"] == "owner.changed":
             self.owner = frame["data"]["owner"]
         elif frame["type"] == "message.completed":
             self.completed.add(frame["data"]["message_id"])
-        await self.sock.frame(frame)
+        self.sock.frame(frame)
 
     async def _passing(self, type: str, data: Mapping[str, Any]) -> None:
         """Tell of an answer in flight, unless somebody else has taken over, it has ended, or it was told already."""
@@ -147,13 +146,13 @@ class _Session:
                 if index < following:
                     return
                 self.shown = (answer_id, index + 1)
-        await self.sock.send(type, data)
+        self.sock.send(type, data)
 
     async def _pump(self, items: Subscription) -> None:
         async for item in items:
             if (seq := item.get("seq")) is not None:
                 if seq == self.sent_seq + 1:
-                    await self._event(item)
+                    self._event(item)
                 elif seq > self.sent_seq:
                     await self._catch_up()
             elif item["type"] == "log.grown":
@@ -166,7 +165,7 @@ class _Session:
             elif item["type"] in BOT_ONLY:
                 await self._passing(item["type"], item["data"])
             elif item["type"] != "typing" or item["data"]["role"] != "shopper":
-                await self.sock.frame(item)
+                self.sock.frame(item)
 
     # Frames in
 
@@ -174,8 +173,10 @@ class _Session:
         conversation_id = self.conversation.id
         # Each type has a limit of its own, so that many messages do not use up the button to a person.
         if not isinstance(frame, wire.Pong | wire.Read) and not self._room(type(frame).__name__):
-            return await self._refuse(frame)
+            return self._refuse(frame)
         match frame:
+            case wire.MessageSend() if self.door.draining.is_set():
+                raise Closed("going_away", sockets.pause_ms(self.door))
             case wire.MessageSend():
                 await self._message(frame)
             case wire.MessageCancel():
@@ -197,25 +198,20 @@ class _Session:
                 pass  # pong and read need nothing more
 
     def _room(self, kind: str) -> bool:
-        """Whether fewer of this kind came in the last minute than allowed; then this one counts."""
-        now, recent = time.monotonic(), self.recent[kind]
-        while recent and recent[0] < now - 60:
-            recent.popleft()
-        if len(recent) >= self.door.messages_per_minute:
-            return False
-        recent.append(now)
-        return True
+        """Whether this shopper sent fewer of this kind in the last minute than allowed, and their address too."""
+        limits, shopper = self.door.limits, self.conversation.shopper_id or self.conversation.id
+        return limits.shopper.room(f"{kind} {shopper}") and (
+            kind != wire.MessageSend.__name__ or limits.address.room(self.sock.address)
+        )
 
-    async def _refuse(self, frame: wire.Frame) -> None:
+    def _refuse(self, frame: wire.Frame) -> None:
         """Say that it was too fast; typing is dropped without a word, and who does not listen is closed."""
         if isinstance(frame, wire.Typing):
             return
         if not self._room("refused"):
             raise Closed("too_fast")
         about = {"client_id": frame.client_id} if isinstance(frame, wire.MessageSend) else {}
-        await self.sock.send(
-            "error", error_data("too_fast", "Too many messages; please wait a moment.", True, **about)
-        )
+        self.sock.send("error", error_data("too_fast", "Too many messages; please wait a moment.", True, **about))
 
     async def _append(self, type: str, frame: wire.Frame) -> None:
         data = frame.model_dump(exclude={"type"}, exclude_none=True)
@@ -227,7 +223,7 @@ class _Session:
         )
         message_id = event.data["message_id"]
         try:
-            await self.sock.send("ack", {"client_id": frame.client_id, "message_id": message_id, "seq": event.seq})
+            self.sock.send("ack", {"client_id": frame.client_id, "message_id": message_id, "seq": event.seq})
         finally:  # It is in the log: it is answered, though nobody may be there to hear the ack.
             if new:
                 await self.live.announce(event)

@@ -39,9 +39,7 @@ class _Session:
         self.failed: asyncio.Queue[BaseException] = asyncio.Queue()
 
     async def run(self) -> None:
-        await self.sock.send(
-            "welcome", {"agent_id": self.agent.id, "name": self.agent.name, "capacity": self.desk.capacity}
-        )
+        self.sock.send("welcome", {"agent_id": self.agent.id, "name": self.agent.name, "capacity": self.desk.capacity})
         for conversation_id in await self.desk.store.conversations_held(self.agent.id):
             self._watch(conversation_id)
         try:
@@ -58,12 +56,13 @@ class _Session:
 
     async def _queue(self) -> None:
         async with aclosing(self.desk.live.bus.subscribe(DESK)) as items:
-            await self.sock.send("queue.snapshot", await self.desk.queue())
+            self.sock.send("queue.snapshot", await self.desk.queue())
             async for _ in items:
+                await self.sock.room()
                 held = await self.desk.store.conversations_held(self.agent.id)
                 for conversation_id in held:
                     self._watch(conversation_id)
-                await self.sock.send("queue.snapshot", await self.desk.queue())
+                self.sock.send("queue.snapshot", await self.desk.queue())
 
     async def _renew(self) -> None:
         while True:
@@ -94,7 +93,7 @@ class _Session:
         mine = handoff.owned_by(self.agent.id)
         async with aclosing(self.desk.live.bus.subscribe(conversation_id)) as items:
             if self.sent.get(conversation_id, 0) > (await self.desk.store.conversation(conversation_id)).seq:
-                await self.sock.send("resync_required", {"from_seq": 0}, conversation_id)
+                self.sock.send("resync_required", {"from_seq": 0}, conversation_id)
                 self.sent[conversation_id] = 0
             await self._catch_up(conversation_id)
             async for item in items:
@@ -104,13 +103,15 @@ class _Session:
                         self.sent.pop(conversation_id, None)
                         return
                 elif item["type"] == "typing" and item["data"].get("role") == "shopper":
-                    await self.sock.frame(item)
+                    self.sock.frame(item)
 
     async def _catch_up(self, conversation_id: str) -> None:
-        while events := await self.desk.store.events(conversation_id, after=self.sent.get(conversation_id, 0)):
+        store, page = self.desk.store, sockets.PAGE
+        while events := await store.events(conversation_id, after=self.sent.get(conversation_id, 0), limit=page):
             for event in events:
+                await self.sock.room()
                 self.sent[conversation_id] = event.seq
-                await self.sock.frame(wire.event_frame(event))
+                self.sock.frame(wire.event_frame(event))
 
     async def _act(self, frame: wire.Frame) -> None:
         desk, agent, sock = self.desk, self.agent, self.sock
@@ -118,24 +119,24 @@ class _Session:
             case wire.Claim():
                 done = await desk.claim(agent, frame.conversation_id)
                 self._watch(frame.conversation_id)
-                await sock.send("claimed", done, frame.conversation_id)
+                sock.send("claimed", done, frame.conversation_id)
             case wire.ReleaseTo():
                 done = await desk.release(agent, frame.conversation_id, frame.to, frame.note)
-                await sock.send("released", done, frame.conversation_id)
+                sock.send("released", done, frame.conversation_id)
             case wire.CloseConversation():
                 note = joined(frame.resolution, frame.note)
                 done = await desk.release(agent, frame.conversation_id, "closed", note)
-                await sock.send("closed", done, frame.conversation_id)
+                sock.send("closed", done, frame.conversation_id)
             case wire.MessageSend() if frame.conversation_id:
                 done = await desk.say(agent, frame.conversation_id, frame.client_id, frame.text)
-                await sock.send("ack", done, frame.conversation_id)
+                sock.send("ack", done, frame.conversation_id)
             case wire.MessageSend():
                 raise FrameError("bad_frame", "`conversation_id`: Field required.", "conversation_id", frame.client_id)
             case wire.Typing() if frame.conversation_id in self.watching:
                 data = {"on": frame.on, "role": "human", "name": agent.name}
                 await desk.live.publish(frame.conversation_id, "typing", data)
             case wire.QueueSnapshot():
-                await sock.send("queue.snapshot", await desk.queue())
+                sock.send("queue.snapshot", await desk.queue())
             case wire.AgentHello():
                 raise FrameError("bad_frame", "This socket has said hello already.", "type")
             case _:

@@ -207,6 +207,11 @@ class Live:
         line = self._lines.get(conversation_id)
         return (line.answer_id, list(line.deltas)) if line and line.answer_id else None
 
+    def busy(self, conversation_id: str) -> bool:
+        """Whether a message of this conversation is being answered."""
+        line = self._lines.get(conversation_id)
+        return line is not None and line.task is not None
+
     def cancel(self, conversation_id: str, message_id: str | None = None) -> bool:
         """Stop the answer that this process writes, if it is this one (by its own id or its question's)."""
         line = self._lines.get(conversation_id)

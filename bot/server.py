@@ -20,6 +20,7 @@ from fastapi_offline import FastAPIOffline
 from bot import __version__, chat, desk, desk_socket, sockets, wire
 from bot.demo import SampleShop
 from bot.errors import StoreError
+from bot.health import Health
 from bot.live import Live
 from bot.sockets import Door
 
@@ -31,14 +32,15 @@ POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:;
 def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop | None = None) -> FastAPI:
     """The app over parts that stand; it owns their life from start to end."""
 
+    health = Health(live.bot, door)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         taken_up = await live.recover()
         if taken_up:
             log.info("took up %d unfinished turns", taken_up)
-        ongoing = [
-            asyncio.create_task(job) for job in (live.sweep(), live.hear(), the_desk.sweep(), the_desk.seats.keep())
-        ]
+        jobs = live.sweep(), live.hear(), the_desk.sweep(), the_desk.seats.keep(), health.watch()
+        ongoing = [asyncio.create_task(job) for job in jobs]
         try:
             yield
         finally:
@@ -89,11 +91,8 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
-        try:
-            await live.bot.store.ping()
-        except StoreError:
-            return JSONResponse({"ready": False, "why": "database"}, 503)
-        return JSONResponse({"ready": True, "release": live.bot.release.id})
+        why = await health.why_not()
+        return JSONResponse({"ready": not why, "why": why, **health.figures()}, 503 if why else 200)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> PlainTextResponse:

@@ -80,6 +80,15 @@ class Settings(BaseSettings):
     capacity: int = Field(5, ge=1, description="Conversations that one human agent may hold.")
     lease_s: float = Field(120.0, ge=1, le=3600, description="A human agent gone for longer loses the conversation.")
     messages_per_minute: int = Field(30, ge=1, description="Messages that one shopper may send.")
+    address_per_minute: int = Field(
+        600, ge=1, description="Messages and new conversations that may come from one address."
+    )
+    connections: int = Field(10_000, ge=1, description="Sockets that this process holds open.")
+    connections_per_address: int = Field(1_000, ge=1, description="Of these, from one address.")
+    generations: int = Field(32, ge=1, description="Answers generated at once; the others wait.")
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses or networks whose `X-Forwarded-For` is believed, comma-separated."
+    )
 
     @field_validator("adapter", "questions", mode="before")
     @classmethod

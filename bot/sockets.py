@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -28,12 +29,18 @@ from bot.errors import (
     StaleEpoch,
     StoreError,
 )
+from bot.limits import Limits
 from bot.live import Live
+from bot.outbox import Full, Outbox
 
 log = logging.getLogger(__name__)
 
 PING_S = 15.0
 HELLO_S = 10.0
+PAGE = 100
+"""Events read from the log at once, for one reader."""
+CLOSE_S = 2.0
+"""How long a socket that ends waits for its reader to take the last frames."""
 
 H = TypeVar("H", bound=wire.Frame)
 
@@ -46,16 +53,20 @@ class Door:
     tokens: tokens.Tokens
     origins: frozenset[str]
     """Origins that may open the chat besides the server's own; `*` is any."""
-    messages_per_minute: int = 30
+    limits: Limits = field(default_factory=Limits)
     ping_s: float = PING_S
+    open: set[Socket] = field(default_factory=set)
+    """The sockets of this process."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once this process is about to end."""
 
 
 class Closed(Exception):
-    """Ends a socket's session with a close code."""
+    """Ends a socket's session with a close code; with `retry_after_ms` the client is told when to come back."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, retry_after_ms: int | None = None) -> None:
         self.code = wire.CLOSE[code]
-        super().__init__(code)
+        super().__init__(code if retry_after_ms is None else f"{code} retry_after_ms={retry_after_ms}")
 
 
 def origin_allowed(origin: str | None, host: str | None, origins: frozenset[str]) -> bool:
@@ -70,23 +81,41 @@ async def serve(ws: WebSocket, door: Door, session: Callable[[Socket], Awaitable
     await ws.accept()
     if not origin_allowed(ws.headers.get("origin"), ws.headers.get("host"), door.origins):
         return await ws.close(wire.CLOSE["origin_refused"], "origin refused")
-    sock = Socket(ws, door.ping_s)
+    address = ws.client.host if ws.client else ""
+    if refused := "try_later" if door.draining.is_set() else door.limits.enter(address):
+        return await ws.close(wire.CLOSE[refused], str(Closed(refused, pause_ms(door))))
+    sock = Socket(ws, address, door.ping_s)
+    door.open.add(sock)
     try:
         await session(sock)
     except Closed as closed:
-        await _quietly(ws.close(closed.code, str(closed)))
+        await sock.close(closed)
+    except Full:
+        await sock.close(Closed("try_later", pause_ms(door)))
     except (WebSocketDisconnect, RuntimeError):
         pass  # The other side has gone; starlette raises RuntimeError for a send after that.
     except StoreError as error:
         log.error("socket closed: %s", error)
-        await _quietly(sock.send("error", error_data("try_later", "Please try again.", True)))
-        await _quietly(ws.close(wire.CLOSE["try_later"], "try later"))
+        sock.send("error", error_data("try_later", "Please try again.", True))
+        await sock.close(Closed("try_later", pause_ms(door)))
+    except asyncio.CancelledError:
+        if sock.ended is None:
+            raise
+        await sock.close(sock.ended)
+    finally:
+        door.open.discard(sock)
+        door.limits.leave(address)
+
+
+def pause_ms(door: Door) -> int:
+    """When to come back: spread so that a process that starts again meets some thousand sockets a second."""
+    return 500 + random.randrange(500 + len(door.open))
 
 
 async def _quietly(sending: Awaitable[Any]) -> None:
     try:
         await sending
-    except (WebSocketDisconnect, RuntimeError):
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
         pass
 
 
@@ -110,20 +139,43 @@ class Socket:
         WebSocketDisconnect: from every method, once the other side has gone.
     """
 
-    def __init__(self, ws: WebSocket, ping_s: float) -> None:
+    def __init__(self, ws: WebSocket, address: str, ping_s: float) -> None:
         self._ws, self._ping_s = ws, ping_s
+        self._outbox = Outbox(ws.send_text)
+        self._task = asyncio.current_task()
         self._unanswered_pings = 0
+        self.address = address
+        """Where the other side is, as far as trusted proxies tell."""
         self.conversation_id: str | None = None
         """The one that a shopper's frames are about."""
+        self.ended: Closed | None = None
+        """Why it was told to end."""
 
-    async def send(self, type: str, data: Mapping[str, Any], conversation_id: str | None = None) -> None:
+    def send(self, type: str, data: Mapping[str, Any], conversation_id: str | None = None) -> None:
         """A frame that is not in the log."""
-        await self.frame(wire.envelope(type, conversation_id or self.conversation_id, data))
+        self.frame(wire.envelope(type, conversation_id or self.conversation_id, data))
 
-    async def frame(self, frame: Mapping[str, Any]) -> None:
+    def frame(self, frame: Mapping[str, Any]) -> None:
         """One frame as JSON text; half a character, which UTF-8 cannot carry, becomes a question mark."""
         text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
-        await self._ws.send_text(text.encode("utf-8", "replace").decode("utf-8"))
+        self._outbox.put(text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8"))
+
+    def end(self, why: Closed) -> None:
+        """Have the session end, from outside."""
+        if self.ended is None and self._task is not None:
+            self.ended = why
+            self._task.cancel()
+
+    async def room(self) -> None:
+        """Wait until the reader has taken enough for some more frames."""
+        await self._outbox.room()
+
+    async def close(self, why: Closed) -> None:
+        """Send what waits, then the close frame, as far as the reader takes them."""
+        self._task = None
+        await _quietly(asyncio.wait_for(self._outbox.empty(), CLOSE_S))
+        await self._outbox.aclose()
+        await _quietly(asyncio.wait_for(self._ws.close(why.code, str(why)), CLOSE_S))
 
     async def hello(self, frames: Mapping[str, type[wire.Frame]], kind: type[H]) -> H:
         """The first frame.
@@ -138,7 +190,7 @@ class Socket:
                     try:
                         frame = wire.parse(await self._receive(), frames)
                     except FrameError as error:
-                        bad = await self._bad(error, bad)
+                        bad = self._bad(error, bad)
                         continue
                     if isinstance(frame, kind):
                         return frame
@@ -162,20 +214,20 @@ class Socket:
             try:
                 frame = wire.parse(await self._receive(), frames)
             except FrameError as error:
-                bad = await self._bad(error, bad)
+                bad = self._bad(error, bad)
                 continue
             bad = 0
             try:
                 await asyncio.shield(act(frame))
             except FrameError as error:
-                await self.send("error", frame_error(error))
+                self.send("error", frame_error(error))
             except StoreError as error:
                 status, data = refusal(error)
                 if status >= 500:
                     log.error("frame not carried out: %s", error)
                 client_id = getattr(frame, "client_id", None)
                 about = {"client_id": client_id} if client_id else {}
-                await self.send("error", {**data, **about}, getattr(frame, "conversation_id", None))
+                self.send("error", {**data, **about}, getattr(frame, "conversation_id", None))
 
     async def ping(self) -> None:
         """Ping for ever.
@@ -188,7 +240,7 @@ class Socket:
             if self._unanswered_pings >= 2:
                 raise Closed("going_away")
             self._unanswered_pings += 1
-            await self.send("ping", {"t": time.time()})
+            self.send("ping", {"t": time.time()})
 
     async def _receive(self) -> str | bytes:
         message = await self._ws.receive()
@@ -197,10 +249,10 @@ class Socket:
         self._unanswered_pings = 0
         return message.get("text") or message.get("bytes") or ""
 
-    async def _bad(self, error: FrameError, bad: int) -> int:
+    def _bad(self, error: FrameError, bad: int) -> int:
         """Answer a frame that cannot be read; how many came in a row. A type that is only unknown does not count."""
         bad += error.code != "unknown_type"
-        await self.send("error", frame_error(error))
+        self.send("error", frame_error(error))
         if bad >= wire.MAX_BAD_FRAMES:
             raise Closed("bad_frames")
         return bad

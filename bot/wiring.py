@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,8 @@ class Serving:
     """The app and what its start should print."""
 
     app: Any
+    drain: Callable[[], Awaitable[None]]
+    """What comes before its end."""
     code: str | None
     """A one-time sign-in code for the desk; None where fixed keys are set."""
     demo: bool
@@ -186,13 +190,22 @@ def signer(settings: Settings) -> tokens.Tokens:
 def serving(settings: Settings, *, progress: bool = False) -> Serving:
     """The whole server."""
     from bot import desk, server
+    from bot.drain import drain
+    from bot.engine.bounded import BoundedEngine
+    from bot.limits import Limits
     from bot.live import Live
     from bot.sockets import Door
 
     signing = signer(settings)
-    live = Live(bot(settings, progress=progress), bus(settings), grace_s=settings.grace_s)
+    parts = bot(settings, progress=progress)
+    parts = replace(parts, engine=BoundedEngine(parts.engine, settings.generations))
+    live = Live(parts, bus(settings), grace_s=settings.grace_s)
     origins = frozenset(filter(None, (origin.strip().rstrip("/") for origin in settings.origins.split(","))))
-    door = Door(live, signing, origins, settings.messages_per_minute)
+    limits = Limits(
+        connections=settings.connections, per_address=settings.connections_per_address,
+        messages_per_minute=settings.messages_per_minute, address_per_minute=settings.address_per_minute,
+    )  # fmt: skip
+    door = Door(live, signing, origins, limits)
     the_desk = desk.Desk(live, capacity=settings.capacity, lease_s=settings.lease_s)
     sample = settings.knowledge / "products.json", Path(settings.orders)
     demo = None
@@ -202,4 +215,5 @@ def serving(settings: Settings, *, progress: bool = False) -> Serving:
 
         demo = SampleShop(*sample, load_documents(settings.knowledge))
     app = server.create_app(live, door, the_desk, demo=demo)
-    return Serving(app, None if signing.agent_keys else signing.code("agent-1"), demo is not None)
+    code = None if signing.agent_keys else signing.code("agent-1")
+    return Serving(app, partial(drain, door), code, demo is not None)

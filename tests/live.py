@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
-import uvicorn
 from websockets.asyncio.client import connect
 
-from bot import desk, server, tokens
+from bot import desk, run, server, tokens
 from bot.bus.memory import MemoryBus
+from bot.drain import drain
+from bot.limits import Limits
 from bot.live import Live
 from bot.sockets import Door
 from tests.parts import make_bot
@@ -44,8 +45,8 @@ class Client:
 class House:
     """A running server and what it stands on."""
 
-    def __init__(self, url, live, signer):
-        self.url, self.live, self.signer = url, live, signer
+    def __init__(self, url, live, signer, door):
+        self.url, self.live, self.signer, self.door = url, live, signer, door
 
     @asynccontextmanager
     async def chat(self, **hello):
@@ -74,21 +75,22 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder, *, grace_s=15.0, lease_s=60.0, ping_s=15.0, capacity=2, per_minute=100, engine=None, **values):
-    """A server on a free port, stopped at the end."""
+async def house(
+    folder, *, grace_s=15.0, lease_s=60.0, ping_s=15.0, capacity=2, per_minute=100, limits=None,
+    trusted_proxies="127.0.0.1", engine=None, **values
+):  # fmt: skip
+    """A server on a free port, as `bot serve` runs it, drained and stopped at the end."""
     live = Live(make_bot(folder, engine=engine, **values), MemoryBus(), grace_s=grace_s, retry_s=0.01)
     signer = tokens.Tokens("k" * 48)
-    door = Door(live, signer, frozenset(), messages_per_minute=per_minute, ping_s=ping_s)
+    door = Door(live, signer, frozenset(), limits or Limits(messages_per_minute=per_minute), ping_s)
     app = server.create_app(live, door, desk.Desk(live, capacity=capacity, lease_s=lease_s))
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)
-    uvicorn_server = uvicorn.Server(config)
-    uvicorn_server.install_signal_handlers = lambda: None
+    listening = run.listen("127.0.0.1", 0)
+    uvicorn_server = run.Server(app, partial(drain, door, answers_s=0.0), trusted_proxies=trusted_proxies)
     task = asyncio.create_task(uvicorn_server.serve(sockets=[listening]))
     try:
         while not uvicorn_server.started:
             await asyncio.sleep(0.005)
-        yield House(f"http://127.0.0.1:{listening.getsockname()[1]}", live, signer)
+        yield House(f"http://127.0.0.1:{listening.getsockname()[1]}", live, signer, door)
     finally:
         uvicorn_server.should_exit = True
         await task

@@ -42,7 +42,7 @@ async def ends_with(client):
         ('"hello"', "bad_frame"),
         ('{"type": "message.send", "client_id": "\\ud800"}', "bad_frame"),
         ('{"type": "message.send", "text": "x", "client_id": "' + "1" * 60_000 + '"}', "bad_frame"),
-        (json.dumps({"type": "message.send", "client_id": "1", "text": "é" * 40_000}), "too_large"),
+        (json.dumps({"type": "message.send", "client_id": "1", "text": "é" * 34_000}, ensure_ascii=False), "too_large"),
         ('{"type": "dance"}', "unknown_type"),
     ],
 )  # fmt: skip

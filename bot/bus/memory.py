@@ -13,7 +13,7 @@ from typing import Any
 LAGGED = {"type": "lagged"}
 """Some items may be lost: read the log."""
 
-CAPACITY = 1000
+CAPACITY = 500
 """Items that wait for one listener at most."""
 
 

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from bot.engine import local
+from bot.engine.bounded import BoundedEngine
 from bot.engine.http import HttpEngine
 from bot.engine.scripted import ScriptedEngine
 from tests.parts import TEMPLATES
@@ -82,16 +83,18 @@ class Broken:
         raise RuntimeError("out of memory")
 
 
-@pytest.fixture(params=["scripted", "http", "local"])
+@pytest.fixture(params=["scripted", "bounded", "http", "local"])
 async def make(request, tmp_path):
     """Builds an engine that recites `RECITED`: `for_ever`, or one that is `broken`."""
     async with AsyncExitStack() as stack:
 
         async def build(*, for_ever=False, broken=False):
             match request.param:
-                case "scripted":
+                case "scripted" | "bounded":
                     text = (RECITED + " again" * 10_000) if for_ever else RECITED
                     engine = ScriptedEngine(TEMPLATES, lambda _: text, fail_after=0 if broken else None)
+                    if request.param == "bounded":
+                        engine = BoundedEngine(engine, 1)
                 case "http":
                     fake = FakeCompletions(
                         [RECITED[n : n + 4] for n in range(0, len(RECITED), 4)],

@@ -1,0 +1,81 @@
+"""uvicorn around the app: how it listens, what it lets in, and how it ends.
+
+Knows nothing of the bot but its app and its drain.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+
+from bot.errors import PortInUse
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+KERNEL_BYTES = 64 * 1024
+"""What the kernel holds for one reader; Linux doubles it."""
+STALLED_MS = 30_000
+"""A reader that takes nothing for so long is cut off (Linux)."""
+MAX_MESSAGE_BYTES = 70_000
+"""More than wire.MAX_FRAME_BYTES, so that a frame a little too large is answered; beyond, 1009 and nothing is kept."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before the models are loaded, so that a wrong one is told at once.
+
+    Raises:
+        PortInUse: the address is not ours, or another program listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Every connection inherits these: a slow reader holds little, and not for ever.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+    try:
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise PortInUse(
+            f"{host}:{port} cannot be listened on: {error.strerror}. Stop what runs there, or choose another with `--port`."
+        ) from None
+    return listening
+
+
+class Server(uvicorn.Server):
+    """The first signal drains, then ends with status 0; a second one ends at once.
+
+    Args:
+        drain: awaited before uvicorn closes its connections.
+        trusted_proxies: whose `X-Forwarded-For` is believed, comma-separated.
+    """
+
+    def __init__(self, app: Any, drain: Callable[[], Awaitable[None]], *, trusted_proxies: str = "") -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                ws="websockets-sansio",
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_per_message_deflate=False,
+                forwarded_allow_ips=trusted_proxies,
+                timeout_graceful_shutdown=3,
+            )
+        )
+        self._drain = drain
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes, then drain."""
+        await super().main_loop()
+        await self._drain()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Ask to end; from now on a signal does what it does by default."""
+        self.should_exit = True
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
