@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Literal
 
 WINDOW_S = 60.0
@@ -25,8 +26,10 @@ class Rate:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._swept = now()
 
-    def room(self, key: str) -> bool:
-        """Whether this key did less in the last minute than it may; then this counts too."""
+    def room(self, key: str | None) -> bool:
+        """Whether this key did less in the last minute than it may; then this counts too. None always may."""
+        if key is None:
+            return True
         now = self._now()
         if now > self._swept + WINDOW_S:
             self._swept = now
@@ -68,19 +71,29 @@ class Limits:
         self._open: dict[str, int] = {}
         self._all = 0
 
-    def enter(self, address: str) -> Literal["try_later", "too_fast"] | None:
+    def enter(self, address: str | None) -> Literal["try_later", "too_fast"] | None:
         """One more socket; or why not. Each that got in must leave."""
         if self._all >= self.connections:
             return "try_later"
-        if self._open.get(address, 0) >= self.per_address:
-            return "too_fast"
+        if address is not None:
+            if self._open.get(address, 0) >= self.per_address:
+                return "too_fast"
+            self._open[address] = self._open.get(address, 0) + 1
         self._all += 1
-        self._open[address] = self._open.get(address, 0) + 1
         return None
 
-    def leave(self, address: str) -> None:
+    def leave(self, address: str | None) -> None:
         """One socket less."""
         self._all -= 1
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
+        if address is not None:
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+
+
+def address_of(host: str) -> str | None:
+    """Whose limits a socket counts for; None on this machine, where a proxy that names nobody speaks for all."""
+    try:
+        return None if ip_address(host).is_loopback else host
+    except ValueError:  # a Unix socket, or a proxy that says something else
+        return host or None

@@ -19,6 +19,8 @@ KERNEL_BYTES = 64 * 1024
 """What the kernel holds for one reader; Linux doubles it."""
 STALLED_MS = 30_000
 """A reader that takes nothing for so long is cut off (Linux)."""
+UVICORN_S = 3
+"""How long connections that did not close may take once all is drained."""
 MAX_MESSAGE_BYTES = 70_000
 """More than wire.MAX_FRAME_BYTES, so that a frame a little too large is answered; beyond, 1009 and nothing is kept."""
 
@@ -64,7 +66,7 @@ class Server(uvicorn.Server):
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 forwarded_allow_ips=trusted_proxies,
-                timeout_graceful_shutdown=3,
+                timeout_graceful_shutdown=UVICORN_S,
             )
         )
         self._drain = drain

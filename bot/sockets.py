@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from bot import tokens, wire
+from bot import limits, tokens, wire
 from bot.errors import (
     AlreadyClaimed,
     AtCapacity,
@@ -29,7 +29,6 @@ from bot.errors import (
     StaleEpoch,
     StoreError,
 )
-from bot.limits import Limits
 from bot.live import Live
 from bot.outbox import Full, Outbox
 
@@ -53,7 +52,7 @@ class Door:
     tokens: tokens.Tokens
     origins: frozenset[str]
     """Origins that may open the chat besides the server's own; `*` is any."""
-    limits: Limits = field(default_factory=Limits)
+    limits: limits.Limits = field(default_factory=limits.Limits)
     ping_s: float = PING_S
     open: set[Socket] = field(default_factory=set)
     """The sockets of this process."""
@@ -81,7 +80,7 @@ async def serve(ws: WebSocket, door: Door, session: Callable[[Socket], Awaitable
     await ws.accept()
     if not origin_allowed(ws.headers.get("origin"), ws.headers.get("host"), door.origins):
         return await ws.close(wire.CLOSE["origin_refused"], "origin refused")
-    address = ws.client.host if ws.client else ""
+    address = limits.address_of(ws.client.host if ws.client else "")
     if refused := "try_later" if door.draining.is_set() else door.limits.enter(address):
         return await ws.close(wire.CLOSE[refused], str(Closed(refused, pause_ms(door))))
     sock = Socket(ws, address, door.ping_s)
@@ -139,13 +138,13 @@ class Socket:
         WebSocketDisconnect: from every method, once the other side has gone.
     """
 
-    def __init__(self, ws: WebSocket, address: str, ping_s: float) -> None:
+    def __init__(self, ws: WebSocket, address: str | None, ping_s: float) -> None:
         self._ws, self._ping_s = ws, ping_s
         self._outbox = Outbox(ws.send_text)
         self._task = asyncio.current_task()
         self._unanswered_pings = 0
         self.address = address
-        """Where the other side is, as far as trusted proxies tell."""
+        """Where the other side is; None on this machine."""
         self.conversation_id: str | None = None
         """The one that a shopper's frames are about."""
         self.ended: Closed | None = None

@@ -10,6 +10,8 @@ import yaml
 
 from bot import settings
 from bot.__main__ import _parser
+from bot.drain import ANSWERS_S, SOCKETS_S
+from bot.run import UVICORN_S
 from bot.settings import ROOT, Settings
 
 DEPLOY = ROOT / "deploy"
@@ -118,5 +120,4 @@ def test_the_image_is_built_from_the_project_and_runs_a_command_that_there_is():
 
 
 def test_running_answers_have_time_to_finish():
-    """25 s for the sockets and 20 s for the answers: see bot/__main__.py and bot/live.py."""
-    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > 45
+    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > ANSWERS_S + SOCKETS_S + UVICORN_S

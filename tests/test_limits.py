@@ -1,6 +1,8 @@
 """The limits count right, and forget."""
 
-from bot.limits import Limits, Rate
+import pytest
+
+from bot.limits import Limits, Rate, address_of
 
 
 def test_a_key_may_so_much_in_any_minute_and_others_are_not_touched():
@@ -33,3 +35,14 @@ def test_sockets_are_counted_by_address_and_together():
     for address in "aab":
         limits.leave(address)
     assert not limits._open
+
+
+@pytest.mark.parametrize(
+    ("host", "counted"),
+    [("127.0.0.1", None), ("::1", None), ("", None), ("198.51.100.7", "198.51.100.7"), ("unix", "unix")],
+)
+def test_who_is_on_this_machine_counts_for_no_address(host, counted):
+    assert address_of(host) == counted
+    limits = Limits(per_address=1, address_per_minute=1)
+    assert (limits.enter(address_of(host)), limits.address.room(address_of(host))) == (None, True)
+    assert (limits.enter(address_of(host)) is None) == limits.address.room(address_of(host)) == (counted is None)
