@@ -99,14 +99,14 @@ class Flaky:
         return left[name] >= 0
 
 
-def make_bot(folder: Path, *, engine=None, **values) -> Bot:
-    """A bot over a SQLite file in `folder`."""
+def make_bot(folder: Path, *, engine=None, store=None, retriever=None, **values) -> Bot:
+    """A bot over a SQLite file in `folder`, or another store."""
     return Bot(
         engine=engine or ScriptedEngine(TEMPLATES),
-        retriever=WordRetriever(),
+        retriever=retriever or WordRetriever(),
         sentiment=ExclamationMood(),
         orders=OneOrder(),
-        store=Flaky(open_store(f"sqlite:///{folder / 'bot.db'}")),
+        store=store or Flaky(open_store(f"sqlite:///{folder / 'bot.db'}")),
         templates=TEMPLATES,
         release=Release("scripted", "", "f", "words", "r", "release-1"),
         shop_names={"en": "Fernhill", "zh": "蕨岭"},
