@@ -8,11 +8,12 @@ import re
 import pytest
 import yaml
 
-from bot import settings
+from bot import settings, wire
 from bot.__main__ import _parser
 from bot.drain import ANSWERS_S, SOCKETS_S
 from bot.run import UVICORN_S
 from bot.settings import ROOT, Settings
+from bot.sockets import PING_S
 
 DEPLOY = ROOT / "deploy"
 INSTRUCTIONS = [
@@ -21,6 +22,9 @@ INSTRUCTIONS = [
     if line.strip() and not line.startswith("#")
 ]
 [SERVICE] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
+REPLICAS = yaml.safe_load((DEPLOY / "compose.replicas.yaml").read_text(encoding="utf-8"))
+BOTS = [service for name, service in REPLICAS["services"].items() if name.startswith("bot-")]
+NGINX = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
 EXAMPLE = (DEPLOY / "bot.env.example").read_text(encoding="utf-8")
 
 
@@ -67,7 +71,9 @@ def test_no_state_and_no_secret_is_copied():
 def test_every_variable_is_a_setting():
     named = [name for name in variables() if name.startswith("BOT_")]
     named += re.findall(r"^#?(BOT_\w+)=", EXAMPLE, re.MULTILINE)
-    named += SERVICE.get("environment", {})
+    named += [
+        name for service in (SERVICE, *BOTS) for name in service.get("environment", {}) if name.startswith("BOT_")
+    ]
     assert {name.removeprefix("BOT_").lower() for name in named} <= set(Settings.model_fields)
 
 
@@ -120,4 +126,48 @@ def test_the_image_is_built_from_the_project_and_runs_a_command_that_there_is():
 
 
 def test_running_answers_have_time_to_finish():
-    assert int(SERVICE["stop_grace_period"].removesuffix("s")) > ANSWERS_S + SOCKETS_S + UVICORN_S
+    for service in (SERVICE, *BOTS):
+        assert int(service["stop_grace_period"].removesuffix("s")) > ANSWERS_S + SOCKETS_S + UVICORN_S
+
+
+def test_replicas_are_the_same_service_with_an_index_each():
+    assert len(BOTS) == 2
+    assert all({**bot, "volumes": None} == {**BOTS[0], "volumes": None} for bot in BOTS)
+    shared = {name: SERVICE[name] for name in ("build", "env_file", "read_only", "tmpfs", "security_opt", "cap_drop")}
+    assert {name: BOTS[0][name] for name in shared} == shared
+    mounted = [volume.split(":") for bot in BOTS for volume in bot["volumes"]]
+    assert len({name for name, _ in mounted} & set(REPLICAS["volumes"])) == 2
+    assert {target for _, target in mounted} == {variables()["BOT_DATA"]}
+
+
+def test_replicas_share_what_the_services_beside_them_offer():
+    services, environment = REPLICAS["services"], BOTS[0]["environment"]
+    database, redis = services["postgres"]["environment"], environment["BOT_REDIS_URL"]
+    assert environment[
+        "BOT_DATABASE_URL"
+    ] == "postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@postgres/{POSTGRES_DB}".format(**database)
+    assert "${POSTGRES_PASSWORD:?" in database["POSTGRES_PASSWORD"]
+    assert redis.startswith("redis://redis:6379/")
+    assert (
+        set(BOTS[0]["depends_on"]) == {"postgres", "redis"} == {n for n, s in services.items() if "healthcheck" in s}
+    )
+
+
+def test_only_nginx_can_be_reached_and_it_knows_every_replica():
+    published = {name: service["ports"] for name, service in REPLICAS["services"].items() if "ports" in service}
+    assert set(published) == {"nginx"}
+    [mapped] = published["nginx"]
+    assert mapped.startswith("127.0.0.1:")
+    assert f"listen {mapped.rsplit(':', 1)[1]};" in NGINX
+    port = Settings.model_fields["port"].default
+    upstream = re.findall(r"server (\S+):(\d+) ", NGINX)
+    assert upstream == [(name, str(port)) for name in REPLICAS["services"] if name.startswith("bot-")]
+    assert REPLICAS["services"]["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
+
+
+def test_nginx_passes_upgrades_and_outlasts_the_heartbeat():
+    assert "proxy_set_header Upgrade $http_upgrade;" in NGINX
+    assert "proxy_set_header Host $http_host;" in NGINX
+    for direction in ("read", "send"):
+        assert int(re.search(rf"proxy_{direction}_timeout (\d+)s;", NGINX)[1]) > 2 * PING_S
+    assert int(re.search(r"client_max_body_size (\d+)k;", NGINX)[1]) * 1024 >= wire.MAX_FRAME_BYTES

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from bot import tokens
 from bot.settings import ROOT
-from bot.store.sql import open_store
+from bot.store.sql import SqlStore, open_store
 from tests.live import House
-from tests.replicas import replica
-from tests.store.conftest import postgres_url  # noqa: F401  (a fixture)
+from tests.replicas.replica import SECRET
+from tests.store.conftest import empty_schema
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+SIGNER = tokens.Tokens(SECRET)
 
 
 def free_port() -> int:
@@ -39,20 +41,6 @@ def until_it_listens(port: int, process: subprocess.Popen) -> None:
             assert process.poll() is None, f"{process.args} ended with {process.returncode}"
             assert time.monotonic() < until, f"{process.args} does not listen"
             time.sleep(0.02)
-
-
-@contextmanager
-def running(*command: str, **values) -> Iterator[subprocess.Popen]:
-    """A program, killed at the end if it still runs."""
-    process = subprocess.Popen(command, **values)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 class Redis:
@@ -72,15 +60,30 @@ class Redis:
         self.process.kill()
         self.process.wait()
 
+    def alive(self) -> bool:
+        self.process.send_signal(signal.SIGCONT)
+        return self.process.poll() is None
 
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    if not shutil.which("redis-server"):
-        pytest.skip("No redis-server; install Debian's package redis-server.")
-    server = Redis()
-    server.start()
-    yield server
-    server.kill()
+
+class Replica(House):
+    """A replica that may be killed and started again."""
+
+    def __init__(self, folder: Path, database: str, redis: str) -> None:
+        self.port = free_port()
+        super().__init__(f"http://127.0.0.1:{self.port}", None, SIGNER, None)
+        self._command = [sys.executable, "-m", "tests.replicas.replica", str(folder), str(self.port), database, redis]
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    def wait(self) -> None:
+        self.holder = self.process.stdout.readline().strip()
+        until_it_listens(self.port, self.process)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 @contextmanager
@@ -89,14 +92,14 @@ def nginx(folder: Path, *ports: int) -> Iterator[str]:
     if not Path(NGINX).exists():
         pytest.skip("No nginx; install Debian's package nginx.")
     port = free_port()
-    text = (
+    said = (
         (ROOT / "deploy/nginx.conf").read_text(encoding="utf-8").replace("listen 8080;", f"listen 127.0.0.1:{port};")
     )
     for n, upstream in enumerate(ports, 1):
-        text = text.replace(f"server bot-{n}:8000 ", f"server 127.0.0.1:{upstream} ")
-    assert not re.search(r"server bot|listen 8080", text)
+        said = said.replace(f"server bot-{n}:8000 ", f"server 127.0.0.1:{upstream} ")
+    assert not re.search(r"server bot|listen 8080", said)
     folder.mkdir()
-    (folder / "nginx.conf").write_text(text, encoding="utf-8")
+    (folder / "nginx.conf").write_text(said, encoding="utf-8")
     command = [NGINX, "-p", f"{folder}/", "-c", str(folder / "nginx.conf"), "-e", "stderr", "-g", "daemon off;"]
     process = subprocess.Popen(command)
     try:
@@ -108,47 +111,56 @@ def nginx(folder: Path, *ports: int) -> Iterator[str]:
 
 
 class Shop:
-    """Two replicas and the address in front of them."""
+    """Two replicas, the address in front of them, and what they stand on."""
 
-    def __init__(self, replicas: list[tuple[House, str, subprocess.Popen]], front: House, store, redis: Redis) -> None:
-        self.a, self.b = (house for house, _, _ in replicas)
-        self.front, self.store, self.redis = front, store, redis
-        self._processes = {holder: process for _, holder, process in replicas}
+    def __init__(self, redis: Redis, replicas: list[Replica], front: House, database: str, go: Path) -> None:
+        self.redis, self.replicas, self.front, self.database = redis, replicas, front, database
+        self.go = go.touch
+        self.halt = lambda: go.unlink(missing_ok=True)
+        self.a, self.b = replicas
+        self.store: SqlStore
+
+    def mend(self) -> None:
+        """Start again what a test has killed or paused."""
+        if not self.redis.alive():
+            self.redis.start()
+        dead = [replica for replica in self.replicas if replica.process.poll() is not None]
+        for replica in dead:
+            replica.start()
+        for replica in dead:
+            replica.wait()
 
     async def kill_who_answers(self, conversation_id: str) -> None:
         """kill -9 for the replica that tells this conversation's turn."""
-        self._processes[await self.holder(conversation_id)].kill()
-
-    async def holder(self, conversation_id: str) -> str:
-        from sqlalchemy import text
-
         found = text("SELECT holder FROM messages WHERE conversation_id = :id AND outcome IS NULL")
-        async with asyncio.timeout(10):
-            while (
-                holder := await self.store._database.read(lambda c: c.execute(found, {"id": conversation_id}).scalar())
-            ) is None:
-                await asyncio.sleep(0.01)
-        return holder
+        holder = await self.store._database.read(lambda c: c.execute(found, {"id": conversation_id}).scalar_one())
+        [answering] = [replica for replica in self.replicas if replica.holder == holder]
+        answering.kill()
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory) -> Iterator[Shop]:
+    if not shutil.which("redis-server"):
+        pytest.skip("No redis-server; install Debian's package redis-server.")
+    folder, redis = tmp_path_factory.mktemp("shop"), Redis()
+    with ExitStack() as stack:
+        database = stack.enter_context(empty_schema())
+        redis.start()
+        stack.callback(redis.kill)
+        replicas = [Replica(folder, database, redis.url) for _ in range(2)]
+        for replica in replicas:
+            replica.start()
+            stack.callback(replica.kill)
+        for replica in replicas:
+            replica.wait()
+        address = stack.enter_context(nginx(folder / "nginx", *(replica.port for replica in replicas)))
+        yield Shop(redis, replicas, House(address, None, SIGNER, None), database, folder / "go")
 
 
 @pytest.fixture
-async def shop(tmp_path, postgres_url, redis):  # noqa: F811
-    with ExitStack() as stack:
-        replicas = []
-        for name in ("a", "b"):
-            (tmp_path / name).mkdir()
-            command = [sys.executable, "-m", "tests.replicas.replica", str(tmp_path / name), postgres_url, redis.url]
-            process = stack.enter_context(running(*command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
-            replicas.append(process)
-        signer, houses = tokens.Tokens(replica.SECRET), []
-        for process in replicas:
-            port, holder = process.stdout.readline().split()
-            until_it_listens(int(port), process)
-            houses.append((House(f"http://127.0.0.1:{port}", None, signer), holder, process))
-        ports = [int(house.url.rsplit(":", 1)[1]) for house, _, _ in houses]
-        front = House(stack.enter_context(nginx(tmp_path / "nginx", *ports)), None, signer)
-        store = open_store(postgres_url)
-        try:
-            yield Shop(houses, front, store, redis)
-        finally:
-            await store.aclose()
+async def shop(standing) -> AsyncIterator[Shop]:
+    standing.mend()
+    standing.halt()
+    standing.store = open_store(standing.database)
+    yield standing
+    await standing.store.aclose()

@@ -1,19 +1,20 @@
-"""One replica as `bot serve` runs it, but with small parts and a slow engine.
+"""One replica as `bot serve` runs it, but with small parts and an engine that halts.
 
-Run by the tests as `python -m tests.replicas.replica FOLDER DATABASE REDIS`; prints `PORT HOLDER` once it listens.
+Run by the tests as `python -m tests.replicas.replica FOLDER PORT DATABASE REDIS`; prints who it is in the store.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import socket
 import sys
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
-import uvicorn
-
-from bot import desk, live, server, tokens
+from bot import desk, live, run, server, tokens
 from bot.bus.redis import RedisBus
+from bot.drain import drain
 from bot.engine.scripted import ScriptedEngine
 from bot.sockets import Door
 from bot.store.sql import open_store
@@ -24,10 +25,23 @@ SECRET = "k" * 48
 QUESTION = "How is the shelf put up?"
 STEPS = [f"Step {n} of the shelf takes {n + 10} minutes." for n in range(1, 9)]
 SHELF = Passage("en/faq/shelf#Steps", "en/faq/shelf", "Shelf", "Steps", "\n".join(f"- {s}" for s in STEPS), "en")
-PIECE_S = 0.03
-"""Between two pieces of four characters: an answer takes some three seconds."""
 
-live.LEASE_S, live.SWEEP_S = 5.0, 1.0
+
+class HaltingEngine(ScriptedEngine):
+    """Says all steps; after the fourth it waits until the file `go` is there."""
+
+    def __init__(self, go: Path) -> None:
+        super().__init__(TEMPLATES, lambda _: " ".join(f"{step} [1]" for step in STEPS))
+        self.go = go
+
+    async def stream(self, messages, *, max_tokens):
+        said = ""
+        async with aclosing(super().stream(messages, max_tokens=max_tokens)) as pieces:
+            async for piece in pieces:
+                said += piece
+                yield piece
+                while STEPS[4][:8] in said and not self.go.exists():
+                    await asyncio.sleep(0.01)
 
 
 class ShelfRetriever:
@@ -39,18 +53,16 @@ class ShelfRetriever:
         return [Hit(SHELF, 0.9)]
 
 
-def main(folder: str, database: str, redis: str) -> None:
+def main(folder: str, port: str, database: str, redis: str) -> None:
     logging.basicConfig(level=logging.WARNING)
-    engine = ScriptedEngine(TEMPLATES, lambda _: " ".join(f"{step} [1]" for step in STEPS), delay_s=PIECE_S)
     store = open_store(database)
-    bot = make_bot(Path(folder), engine=engine, store=store, retriever=ShelfRetriever())
+    bot = make_bot(Path(folder), engine=HaltingEngine(Path(folder) / "go"), store=store, retriever=ShelfRetriever())
     running = live.Live(bot, RedisBus(redis), grace_s=15.0)
-    door = Door(running, tokens.Tokens(SECRET), frozenset(), messages_per_minute=100)
+    door = Door(running, tokens.Tokens(SECRET), frozenset())
     app = server.create_app(running, door, desk.Desk(running, capacity=2, lease_s=60.0))
-    listening = socket.create_server(("127.0.0.1", 0))
-    print(listening.getsockname()[1], store._me, flush=True)
-    config = uvicorn.Config(app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[listening])
+    listening = run.listen("127.0.0.1", int(port))
+    print(store._me, flush=True)
+    run.Server(app, partial(drain, door), trusted_proxies="127.0.0.1").run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ async def test_a_message_sent_to_one_replica_is_heard_and_answered_on_both_once(
         welcome = await here.until("welcome")
         async with shop.b.chat(**resume(welcome)) as there:
             await there.until("welcome")
+            shop.go()
             await here.send("message.send", client_id="1", text=QUESTION)
             done = await here.until("message.completed")
             assert await there.until("message.completed") == done
@@ -57,6 +58,8 @@ async def test_an_answer_in_flight_is_resumed_on_the_other_replica_at_each_index
         for index in range(4):
             seen = {"message_id": answer, "index": index}
             there.append(await others.enter_async_context(shop.b.chat(**resume(welcome, last_seq=1, delta_from=seen))))
+            await there[-1].until("message.delta", index=3)
+        shop.go()
         for client in (here, *there):
             await client.until("message.completed")
         for index, client in enumerate(there):
@@ -87,6 +90,7 @@ async def test_a_replica_killed_in_the_middle_of_an_answer_loses_nothing(shop):
         await shop.kill_who_answers(welcome["data"]["conversation_id"])
         with pytest.raises(ConnectionClosed):
             await shopper.until("never")
+    shop.go()
     seen = {"message_id": first, "index": len(deltas(shopper, first))}
     async with shop.front.chat(**resume(welcome, last_seq=1, delta_from=seen)) as again:
         await again.send("message.send", client_id="1", text=QUESTION)  # as a browser that missed the ack
@@ -106,6 +110,7 @@ async def test_a_replica_killed_in_the_middle_of_an_answer_loses_nothing(shop):
 
 
 async def test_a_human_agent_serves_a_shopper_of_the_other_replica(shop):
+    shop.go()
     async with shop.a.chat() as shopper, shop.b.agent("robin") as robin, shop.a.agent("li") as li:
         await shopper.until("welcome")
         for agent in (robin, li):
@@ -163,6 +168,7 @@ async def test_conversations_go_on_while_redis_is(shop, how):
                 case "flushed":
                     process = await asyncio.create_subprocess_exec("redis-cli", "-p", str(shop.redis.port), "FLUSHALL")
                     await process.wait()
+            shop.go()
             await there.send("message.send", client_id="2", text=QUESTION)
             if how == "killed and back":
                 await asyncio.sleep(0.1)

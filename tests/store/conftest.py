@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,9 +34,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """The address of an empty schema, dropped afterwards."""
+@contextmanager
+def empty_schema() -> Iterator[str]:
+    """The address of an empty schema in PostgreSQL, dropped afterwards; skips the test if there is none."""
     schema = f"test_{secrets.token_hex(6)}"
     engine = create_engine(POSTGRES, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 2})
     try:
@@ -49,6 +49,12 @@ def postgres_url() -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
     engine.dispose()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    with empty_schema() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
