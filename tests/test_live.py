@@ -31,7 +31,7 @@ def slow(live):
 
 async def until(live, conversation, type, count=1):
     """The events of this type, once there are so many."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             found = [e for e in await live.bot.store.store.events(conversation) if e.type == type]
             if len(found) >= count:
@@ -67,7 +67,7 @@ async def test_a_turn_that_was_written_although_the_write_failed_is_not_told_aga
     live.bot.store.failing["hand_off"] = 1
     async with aclosing(live.bus.subscribe(conversation)) as items:
         live.start(conversation)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             async for item in items:
                 assert "seq" not in item
                 if item["type"] == "log.grown":
@@ -87,7 +87,7 @@ async def test_the_next_message_waits_until_the_one_before_is_answered(live):
 
 async def test_a_conversation_in_which_nothing_waits_is_let_be(live):
     live.start("c_none")
-    await asyncio.wait_for(live._lines["c_none"].task, 5)
+    await asyncio.wait_for(live._lines["c_none"].task, 20)
     assert live.bot.store.calls == ["take_turn"]
     assert live._lines == {}
 
@@ -99,7 +99,7 @@ async def test_a_database_that_stays_away_does_not_hold_up_the_end(live):
     live.start(conversation)
     while live.bot.store.failing["conversation"] == 1000:
         await asyncio.sleep(0)
-    await asyncio.wait_for(live.aclose(), 5)
+    await asyncio.wait_for(live.aclose(), 20)
     assert await live.bot.store.unfinished() == [(conversation, message)]
 
 
@@ -128,7 +128,7 @@ async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
     live.start(conversation)
     while not live.cancel(conversation, message):
         await asyncio.sleep(0)
-    await asyncio.wait_for(live._lines[conversation].task, 5)
+    await asyncio.wait_for(live._lines[conversation].task, 20)
     assert await live.bot.store.unfinished() == []
 
 

@@ -34,7 +34,7 @@ async def processes(tmp_path):
 
 async def told(live, conversation, count=1):
     """(message, outcome) of the answers in the log, once there are so many."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             log = await live.bot.store.store.events(conversation)
             done = [e.data for e in log if e.type == "message.completed"]
@@ -45,7 +45,7 @@ async def told(live, conversation, count=1):
 
 async def answering(live, conversation, deltas=0):
     """The answer's id, once it is being written and so many deltas have been told."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (found := live.in_flight(conversation)) is None or len(found[1]) < deltas:
             await asyncio.sleep(0.001)
     return found[0]
@@ -92,7 +92,7 @@ async def test_a_process_that_slept_through_its_lease_stops_and_leaves_the_turn_
     for _ in range(2):
         await here.recover()
     assert await told(there, conversation) == [(message, "answered")]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while here._lines:
             await asyncio.sleep(0.005)
     assert (here.outcomes, there.outcomes) == ({}, {"answered": 1})
@@ -156,7 +156,7 @@ async def test_who_listens_elsewhere_within_the_grace_keeps_the_answer(processes
     await here.leave(conversation)
     assert here._lines[conversation].grace is not None
     await there.ask(conversation)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while here._lines[conversation].grace is not None:
             await asyncio.sleep(0)
 
@@ -168,7 +168,7 @@ async def test_an_answer_in_flight_is_told_again_to_who_asks_elsewhere(processes
     answer = await answering(here, conversation, deltas=1)
     async with aclosing(there.bus.subscribe(conversation)) as items:
         await there.ask(conversation)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             first, second = await anext(items), await anext(items)
     assert (first["type"], first["data"]) == ("message.started", {"message_id": answer})
     assert (second["type"], second["data"]["message_id"], second["data"]["index"]) == ("message.delta", answer, 0)
