@@ -1,11 +1,11 @@
-# make serve · make test · make check · make index   (each does its own set-up in .venv)
+# make serve · make test · make faults · make check · make index   (each does its own set-up in .venv)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help serve test check lint index evaluate clean
+.PHONY: help serve test faults check lint index evaluate clean
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -32,6 +32,9 @@ evaluate: $(VENV)/installed     ## measure the bot on the test split
 
 test: $(VENV)/installed-dev     ## run the test suite
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/installed-dev   ## kill the server, cut its power, take its databases away; DEEP=1 for the long run
+	$(BIN)/python -m tests.faults $(if $(DEEP),--deep --report .data/faults.txt)
 
 lint: $(VENV)/installed-dev     ## ruff and pyright
 	$(BIN)/ruff check bot finetune tests

@@ -10,16 +10,24 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 
 from tests.faults import server
+from tests.faults.trace import STRACE
 
 AGENTS = {name: f"{name}-has-a-long-key" for name in ("anna", "ben", "chen", "dina")}
 SECRET = "f" * 48
 START_S = 60.0
+PRELOADED = [
+    "tests.faults.server", "uvicorn.main", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.websockets_sansio_impl", "bot.server", "bot.bus.memory", "psycopg", "pydantic.v1",
+    "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg", "alembic.autogenerate", "pytest",
+]  # fmt: skip
+"""What a start imports; pytest where the harness runs under it."""
 
 
 def free_port() -> int:
@@ -49,23 +57,30 @@ class Server:
             "BOT_AGENT_KEYS": ",".join(f"{name}:{key}" for name, key in AGENTS.items()),
             "BOT_MIN_SCORE": "0.3", "BOT_MIN_RULE": "0", "BOT_PROMPT_TOKENS": "4000", "BOT_ORDERS": "",
             "BOT_MESSAGES_PER_MINUTE": "1000000", "BOT_GRACE_S": "1", "BOT_LEASE_S": "1", "BOT_CAPACITY": "3",
-            "FAULT_BUG": bug, **{f"BOT_{name.upper()}": str(value) for name, value in values.items()},
+            "FAULT_BUG": bug, **{
+                name.upper() if name.startswith("fault") else f"BOT_{name.upper()}": str(value)
+                for name, value in values.items()
+            },
         }  # fmt: skip
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: multiprocessing.process.BaseProcess | subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
         assert self._process is not None and self._process.pid is not None
+        if isinstance(self._process, subprocess.Popen):  # strace, whose child the server is
+            return int(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()[0])
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.poll() is None
         return self._process is not None and self._process.is_alive()
 
     async def start(self, point: str = "", *, ready: bool = True) -> None:
         """Start, with a crash point; returns once it answers (or has died of its crash point)."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.faults.server"])
+        context.set_forkserver_preload(PRELOADED)
         self.starts += 1
         self._process = context.Process(
             target=_run, args=({**self.environment, "FAULT_POINT": point}, self.log), daemon=True
@@ -73,6 +88,15 @@ class Server:
         self._process.start()
         if ready:
             await self.ready(may_die=bool(point))
+
+    async def start_traced(self, trace: Path) -> None:
+        """Start under strace, which ends with the server."""
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [*STRACE, "-o", str(trace), sys.executable, "-m", "tests.faults.server"],
+                env={**os.environ, **self.environment}, stdout=out, stderr=out,
+            )  # fmt: skip
+        await self.ready()
 
     async def ready(self, *, may_die: bool = False) -> None:
         """Wait until it answers."""

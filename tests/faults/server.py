@@ -7,6 +7,7 @@ process.py starts it in a process of its own; by hand: `FAULT_POINT=at_delta:3 p
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
@@ -53,6 +54,14 @@ class MarkedEngine:
             await stream.aclose()
 
 
+async def _watch(stalls: list[float]) -> None:
+    """Note how late the event loop was at worst: on a busy machine the process itself may stand still."""
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(0.02)
+        stalls[0] = max(stalls[0], time.monotonic() - before - 0.02)
+
+
 def serve(environment: Mapping[str, str]) -> int:
     """Serve until a signal; the exit status."""
     os.environ.update(environment)
@@ -70,9 +79,16 @@ def serve(environment: Mapping[str, str]) -> int:
     def serving(settings: Any, **named: Any) -> Any:
         found = whole(settings, **named)
 
+        stalls = [0.0]
+        watching: list[asyncio.Task[None]] = []
+
         @found.app.get("/faults")
         async def faults() -> dict[str, Any]:
-            return {"running": engines[0].running, "last_piece": engines[0].last_piece}
+            if not watching:
+                watching.append(asyncio.create_task(_watch(stalls)))
+            tasks = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("turns ")]
+            return {"running": engines[0].running, "turns": len(tasks), "last_piece": engines[0].last_piece,
+                    "stall_s": max(stalls)}  # fmt: skip
 
         return found
 

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosedError, WebSocketException
 
 from tests.faults.oracle import Known, Oracle
 
@@ -25,6 +25,11 @@ SAYINGS = (
     "This is terrible!!! [{}]",
 )
 AWAY = (OSError, WebSocketException, TimeoutError)
+NO_CONVERSATION = 4404
+
+
+class Gone(Exception):
+    """The server knows nothing of a conversation that it opened."""
 
 
 class Tab:
@@ -138,7 +143,11 @@ class Shopper:
         return self.oracle.conversations[self.id]
 
     async def connect(self, tabs: int = 1) -> None:
-        """Have this many sockets open, however long it takes."""
+        """Have this many sockets open, however long it takes.
+
+        Raises:
+            Gone: the conversation is lost.
+        """
         while True:
             for tab in [tab for tab in self.tabs if tab.closed]:
                 self._forget(tab)
@@ -147,7 +156,10 @@ class Shopper:
             try:
                 resume = self.told if self.rng.random() < 0.7 else self.rng.randint(0, self.told)
                 tab = await open_tab(self.url, self.oracle, self.id, resume)
-            except AWAY:
+            except AWAY as error:
+                if isinstance(error, ConnectionClosedError) and error.rcvd and error.rcvd.code == NO_CONVERSATION:
+                    self.oracle.breaks(f"P1 {self.id} was opened, and is lost")
+                    raise Gone from None
                 await asyncio.sleep(0.05 + 0.1 * self.rng.random())
                 continue
             self.id = tab.id

@@ -11,10 +11,11 @@ from tests.faults import rows
 from tests.faults.agents import Agent
 from tests.faults.oracle import Oracle
 from tests.faults.process import AGENTS
-from tests.faults.shoppers import AWAY, Shopper, open_tab
+from tests.faults.shoppers import AWAY, Gone, Shopper, open_tab
 
 OUTCOME_S = 60.0
 """Longest wait for the last outcome, once the server is left in peace."""
+FINISH_S = 60.0
 CAPACITY = 3
 """What each human agent may hold: `BOT_CAPACITY` of the server under test."""
 
@@ -59,30 +60,36 @@ class Traffic:
     async def _shop(self, rng: random.Random) -> None:
         while not self.stopping:
             shopper = Shopper(rng.choice(self.urls), self.oracle, rng)
-            for _ in range(rng.randint(2, 6)):
-                client_id = await shopper.say()
-                roll = rng.random()
-                if roll < 0.5:
-                    await shopper.end_of(client_id, 3)
-                elif roll < 0.6:
-                    await shopper.cut()
-                elif roll < 0.64:
-                    await shopper.ask_for_person()
-                await asyncio.sleep(2 * self.pause_s * rng.random())
-                if self.stopping or shopper.known.owner == "closed":
-                    break
+            try:
+                await self._talk(shopper, rng)
+            except Gone:
+                pass
             await shopper.leave()
 
-    async def finish(self) -> None:
-        """Let every message be acknowledged and everyone go home; the server must be up.
+    async def _talk(self, shopper: Shopper, rng: random.Random) -> None:
+        for _ in range(rng.randint(2, 6)):
+            client_id = await shopper.say()
+            roll = rng.random()
+            if roll < 0.5:
+                await shopper.end_of(client_id, 3)
+            elif roll < 0.6:
+                await shopper.cut()
+            elif roll < 0.64:
+                await shopper.ask_for_person()
+            await asyncio.sleep(2 * self.pause_s * rng.random())
+            if self.stopping or shopper.known.owner == "closed":
+                return
 
-        Raises:
-            Exception: what a shopper or a human agent stumbled over.
-        """
+    async def finish(self) -> None:
+        """Let every message be acknowledged and everyone go home; the server must be up."""
         self.stopping = True
-        await asyncio.gather(*self._shoppers)
-        self.agents_stop = True
-        await asyncio.gather(*self._agents)
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await asyncio.gather(*self._shoppers)
+                self.agents_stop = True
+                await asyncio.gather(*self._agents)
+        except TimeoutError:
+            self.oracle.breaks(f"P6 the traffic does not come to its end within {FINISH_S:g} s of peace")
 
 
 async def settled(where: str | Path, timeout_s: float = OUTCOME_S) -> rows.Rows:

@@ -1,0 +1,69 @@
+"""The harness's command line: `python -m tests.faults [SCENARIO …]`; README.md says what each one does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from pathlib import Path
+
+from tests.faults.catch import catch
+from tests.faults.databases import fresh_database
+from tests.faults.hangup import hangup
+from tests.faults.kill import kill
+from tests.faults.powercut import powercut
+from tests.faults.races import races
+from tests.faults.report import Finding
+from tests.faults.takeover import takeover
+
+
+async def _kill_postgres(seed: int, deep: bool) -> Finding:
+    with fresh_database() as database:
+        return await kill(seed, kills=100 if deep else 10, database=database)
+
+
+async def _races_postgres(seed: int, deep: bool) -> Finding:
+    with fresh_database() as database:
+        return await races(seed, rounds=20 if deep else 1, database=database)
+
+
+SCENARIOS = {
+    "kill": lambda seed, deep: kill(seed, kills=500 if deep else 50),
+    "kill-postgres": _kill_postgres,
+    "powercut": lambda seed, deep: powercut(seed, points=5000 if deep else 500),
+    "hangup": lambda seed, deep: hangup(seed, hangups=1000 if deep else 100),
+    "takeover": lambda seed, deep: takeover(seed, rounds=500 if deep else 50),
+    "races": lambda seed, deep: races(seed, rounds=50 if deep else 2),
+    "races-postgres": _races_postgres,
+    "bugs": lambda seed, deep: catch(seed),
+}
+
+
+def main() -> int:
+    """Run scenarios one after another; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Faults, injected and survived.")
+    parser.add_argument("scenario", nargs="*", help=f"{', '.join(SCENARIOS)}; none: all of them")
+    parser.add_argument("--deep", action="store_true", help="the long run")
+    parser.add_argument("--seed", type=int, help="as a run before printed it (new)")
+    parser.add_argument("--report", type=Path, help="write the report to this file too")
+    args = parser.parse_args()
+    if unknown := set(args.scenario) - SCENARIOS.keys():
+        parser.error(f"unknown scenario: {', '.join(unknown)}")
+    seed = args.seed if args.seed is not None else random.randrange(1_000_000)
+    lines, failed = [], False
+    for name in args.scenario or SCENARIOS:
+        print(f"{name}, seed {seed} …", flush=True)
+        began = time.monotonic()
+        found = asyncio.run(SCENARIOS[name](seed, args.deep))
+        lines += [f"{found.line()} in {time.monotonic() - began:.0f} s", *(f"  {line}" for line in found.broken[:20])]
+        print("\n".join(lines[-1 - len(found.broken[:20]) :]), flush=True)
+        failed |= bool(found.broken)
+    if args.report:
+        args.report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

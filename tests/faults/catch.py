@@ -1,0 +1,58 @@
+"""The harness tested: each seeded bug is caught by the scenario meant for it, which finds nothing without the bug."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+from tests.faults.bugs import BUGS
+from tests.faults.hangup import hangup
+from tests.faults.kill import kill
+from tests.faults.powercut import powercut
+from tests.faults.races import races
+from tests.faults.report import Finding
+from tests.faults.takeover import takeover
+
+Scenario = Callable[[int, str], Awaitable[Finding]]
+
+SCENARIOS: dict[str, Scenario] = {
+    "traffic": lambda seed, bug: kill(seed, kills=2, bug=bug, enough=1),
+    "kill after an ack": lambda seed, bug: kill(seed, kills=4, bug=bug, points=("after_ack_before_turn",), enough=1),
+    "kill in a handoff": lambda seed, bug: kill(seed, kills=4, bug=bug, points=("in_hand_off",), enough=1),
+    "power cut": lambda seed, bug: powercut(seed, points=40, bug=bug),
+    "desk": lambda seed, bug: races(seed, rounds=1, bug=bug),
+    "takeover": lambda seed, bug: takeover(seed, rounds=20, bug=bug),
+    "hang-up": lambda seed, bug: hangup(seed, hangups=20, bug=bug),
+}
+CAUGHT_BY = {
+    "ack_before_commit": "kill after an ack",
+    "synchronous_normal": "power cut",
+    "synchronous_off": "power cut",
+    "no_unique_index": "traffic",
+    "resume_off_by_one": "traffic",
+    "cancel_not_passed_on": "hang-up",
+    "handoff_in_its_own_transaction": "kill in a handoff",
+    "claim_without_condition": "desk",
+    "no_fencing": "takeover",
+    "append_without_owner": "desk",
+    "capacity_outside_the_transaction": "desk",
+}
+
+
+async def catch(seed: int, names: list[str] | None = None) -> Finding:
+    """Run each bug's scenario with the bug, and each scenario once without any."""
+    assert CAUGHT_BY.keys() == BUGS.keys()
+    names = names or list(BUGS)
+    broken = []
+    for name in dict.fromkeys(CAUGHT_BY[bug] for bug in names):
+        if (found := await SCENARIOS[name](seed, "")).broken:
+            broken.append(f"{name} without any bug: {found.broken[0]}")
+    caught = 0
+    for bug in names:
+        found = await SCENARIOS[CAUGHT_BY[bug]](seed, bug)
+        caught += bool(found.broken)
+        promise = inspect.getdoc(BUGS[bug])
+        print(f"  {bug}: {f'caught: {found.broken[0]}' if found.broken else f'MISSED, though {promise}'}", flush=True)
+        if not found.broken:
+            broken.append(f"{bug} was not caught by {CAUGHT_BY[bug]}")
+    return Finding("seeded bugs", seed, broken, {"caught": f"{caught} of {len(names)}"})

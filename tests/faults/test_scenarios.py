@@ -1,0 +1,38 @@
+"""The scenarios of `make faults`, at their smallest: a change that breaks the harness or a promise shows at once."""
+
+import shutil
+
+import pytest
+
+from tests.faults.bugs import BUGS
+from tests.faults.catch import CAUGHT_BY
+from tests.faults.hangup import hangup
+from tests.faults.kill import kill
+from tests.faults.powercut import powercut
+from tests.faults.races import races
+
+
+async def test_kill_9_loses_nothing():
+    points = ("after_commit_before_ack", "at_delta", "in_hand_off", "after_completed_before_telling")
+    found = await kill(1, kills=4, points=points)
+    assert found.broken == []
+    assert found.figures["at named points"] == 4
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+async def test_a_power_cut_loses_nothing():
+    found = await powercut(1, points=40)
+    assert found.broken == []
+    assert found.figures["points"] == 40
+
+
+async def test_who_hangs_up_stops_the_answer():
+    assert (await hangup(1, hangups=20)).broken == []
+
+
+async def test_human_agents_who_race_share_nothing():
+    assert (await races(1, rounds=1)).broken == []
+
+
+def test_every_seeded_bug_has_a_scenario():
+    assert CAUGHT_BY.keys() == BUGS.keys()
