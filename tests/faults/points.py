@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bot.live import Live
-from bot.store import log, queue
+from bot.store import log, queue, turns
 from bot.store.sql import SqlStore
 
 
@@ -38,8 +38,9 @@ POINTS = {
     "after_commit_before_ack": Point(SqlStore, "append_message", True),
     "after_ack_before_turn": Point(Live, "start", False),
     # its answer
+    "after_turn_taken": Point(SqlStore, "take_turn", True, lambda args, result: result),
     "at_delta": Point(Live, "publish", False, lambda args, result: args[2] == "message.delta"),
-    "before_completed_commit": Point(log, "complete", True),
+    "before_completed_commit": Point(turns, "complete", True),
     "after_completed_before_telling": Point(SqlStore, "complete", True),
     # the queue, between the statements of one transaction and after its commit
     "in_hand_off": Point(queue, "_change_owner", True, _called_by("hand_off")),
