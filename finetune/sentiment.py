@@ -92,6 +92,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         chances = predict(model, head, tokenizer, [text for text, _ in test]).softmax(1)[:, 2]
         scores[name] = {"rows": len(test), "angry_auc": round(auc(chances, torch.tensor([a for _, a in test])), 3)}
     save(args.out, model, head, tokenizer, temperature, scores)
+    reliability((logits / temperature).softmax(1)[:, 2], gold == 2, args.out / "reliability.png")
     return scores
 
 
@@ -179,6 +180,30 @@ def measure(logits: Tensor, gold: Tensor) -> dict[str, float]:
         "angry_precision": round((said & angry).sum().item() / max(1, said.sum().item()), 3),
         "angry_auc": round(auc(logits.softmax(1)[:, 2], angry), 3),
     }
+
+
+def reliability(chances: Tensor, angry: Tensor, path: Path) -> None:
+    """Draw how often held-out lines are angry against how probable the model says it is, in tenths.  # (N,), (N,)"""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    places = (chances * 10).long().clamp(max=9)
+    filled = [n for n in range(10) if (places == n).any()]
+    said = [chances[places == n].mean().item() for n in filled]
+    true = [angry[places == n].float().mean().item() for n in filled]
+    figure, (axes, below) = pyplot.subplots(2, figsize=(4.5, 5), height_ratios=(3, 1), sharex=True)
+    axes.plot([0, 1], [0, 1], "--", color="grey", label="honest")
+    axes.plot(said, true, "o-", label="held-out lines")
+    axes.set_ylabel("share that is angry")
+    axes.legend()
+    below.bar([n / 10 + 0.05 for n in range(10)], [(places == n).sum().item() for n in range(10)], width=0.09)
+    below.set_xlabel("probability of anger")
+    below.set_ylabel("lines")
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
 
 
 def auc(scores: Tensor, positive: Tensor) -> float:

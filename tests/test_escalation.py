@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import escalation
-from bot.escalation import after_abstaining, asks_for_person, before_answer, is_angry, running, summary
+from bot.escalation import ANGRY_AT_ONCE, after_abstaining, asks_for_person, before_answer, is_angry, running, summary
 from bot.types import Mood
 
 LINES = [
@@ -68,8 +68,8 @@ def test_spaces_between_the_words_of_a_request_count_as_one():
 
 
 def test_one_very_angry_message_is_enough():
-    assert is_angry([0.0, 0.0, 0.93])
-    assert not is_angry([0.0, 0.0, 0.92])
+    assert is_angry([0.0, 0.0, ANGRY_AT_ONCE])
+    assert not is_angry([0.0, 0.0, ANGRY_AT_ONCE - 0.01])
 
 
 def test_lasting_anger_escalates_though_no_message_is_extreme():
