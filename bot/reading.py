@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from bot import evidence
+from bot import relevance
 from bot.asked_orders import find_orders, order_passage
 from bot.history import Told
 from bot.parts import Bot
@@ -37,5 +37,5 @@ async def look(bot: Bot, conversation: Conversation, told: Told, language: Langu
     )
     kept = [Hit(order_passage(order, language), 1.0) for order in orders]
     if not missing:
-        kept += evidence.enough(hits, bot.min_score, has_order=bool(orders))
+        kept += relevance.enough(hits, bot.min_score, has_order=bool(orders))
     return Found(mood[0], tuple(kept[: bot.top_k]), missing)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from bot import escalation, evidence, prompt, wire
+from bot import escalation, evidence, prompt, relevance, wire
 from bot.errors import EngineError, PromptTooLong, StaleEpoch, StoreError
 from bot.handoff import priority_of
 from bot.history import Told, citation_data, mood_data, read_log
@@ -122,11 +122,11 @@ class _Turn:
 
     async def generate(self) -> Outcome:
         bot, cutter = self.bot, evidence.Sentences()
-        if bot.min_rule and self.hits[0].rules and evidence.asks_twice(self.told.text, self.language):
+        if bot.min_rule and self.hits[0].rules and relevance.asks_twice(self.told.text, self.language):
             return await self.quote()  # A small model answers one of the two.
         messages, passages = prompt.fit(
             self.templates, shop=bot.shop_names[self.language], history=self.told.history, text=self.told.text,
-            passages=self.passages, nearest=evidence.nearest(self.hits, prompt.NEAREST),
+            passages=self.passages, nearest=relevance.nearest(self.hits, prompt.NEAREST),
             count=bot.engine.count, budget=bot.prompt_tokens,
         )  # fmt: skip
         async with aclosing(bot.engine.stream(messages, max_tokens=bot.max_tokens)) as stream:
@@ -145,7 +145,7 @@ class _Turn:
     async def add_unsaid(self, passages: Sequence[Passage]) -> None:
         """Quote those of the likeliest rules that a small model left out; a large one, trusted to choose, is let be."""
         told = {line for c in self.citations for line in c.quote.splitlines()}
-        for n, rule in evidence.nearest(self.hits, prompt.NEAREST):
+        for n, rule in relevance.nearest(self.hits, prompt.NEAREST):
             if self.bot.min_rule and self.citations and rule not in told and passages[n - 1 : n]:
                 self.citations.append(evidence.cite(n, passages[n - 1], rule))
                 await self.delta(prompt.cited(rule.removeprefix("- "), n, self.language))
@@ -156,7 +156,7 @@ class _Turn:
             return True
         support = evidence.check(sentence, passages, self.bot.min_overlap)
         if support is None or not all(
-            evidence.is_relevant(citation, self.hits, self.bot.min_rule) for citation in support.citations
+            relevance.is_relevant(citation, self.hits, self.bot.min_rule) for citation in support.citations
         ):
             return False
         if support.sentence not in self.shown:
@@ -189,7 +189,7 @@ class _Turn:
                 await self.delta(best.text)
             return await self.complete("answered")
         text = self.templates.say("quote")
-        for n, lines in evidence.quotations(self.hits, QUOTED_SHARE, QUOTED_MOST):
+        for n, lines in relevance.quotations(self.hits, QUOTED_SHARE, QUOTED_MOST):
             self.citations.append(evidence.cite(n, self.hits[n - 1].passage, lines))
             text += f"\n{lines} [{n}]"
         await self.delta(("\n\n" if self.shown else "") + text)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
-from bot import evidence, prompt, tokens, turn, wire, wiring
+from bot import evidence, prompt, relevance, tokens, turn, wire, wiring
 from bot.errors import PromptTooLong
 from bot.parts import Bot
 from bot.protocols import Retriever
@@ -182,7 +182,7 @@ def answer_loss(bot: Bot, row: Row, hits: Sequence[Hit]) -> tuple[float | None, 
     try:
         messages, kept = prompt.fit(
             bot.templates[row.language], shop=bot.shop_names[row.language], history=row.history, text=row.text,
-            passages=[hit.passage for hit in hits], nearest=evidence.nearest(hits, prompt.NEAREST),
+            passages=[hit.passage for hit in hits], nearest=relevance.nearest(hits, prompt.NEAREST),
             count=bot.engine.count, budget=bot.prompt_tokens,
         )  # fmt: skip
     except PromptTooLong:
