@@ -6,6 +6,8 @@ It listens only once the models and the index are loaded, so what can fail later
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 from bot.errors import StoreError
@@ -20,20 +22,23 @@ DATABASE_S = 2.0
 
 
 class Health:
-    """What is asked of a bot and its doors."""
+    """What is asked of a bot and its doors.
 
-    def __init__(self, bot: Bot, door: Door) -> None:
-        self._bot, self._door = bot, door
+    Args:
+        now: a clock for tests; seconds.
+    """
+
+    def __init__(self, bot: Bot, door: Door, now: Callable[[], float] = time.monotonic) -> None:
+        self._bot, self._door, self._now = bot, door, now
         self.lag_s = 0.0
         """How much too late the event loop came at the last tick."""
 
     async def watch(self) -> None:
         """Measure the event loop, for ever."""
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + TICK_S
+            due = self._now() + TICK_S
             await asyncio.sleep(TICK_S)
-            self.lag_s = loop.time() - due
+            self.lag_s = max(0.0, self._now() - due)
 
     async def why_not(self) -> list[str]:
         """What keeps it from being ready: `draining`, `lag`, `database`; empty if nothing does."""

@@ -45,8 +45,13 @@ class Client:
 class House:
     """A running server and what it stands on."""
 
-    def __init__(self, url, live, signer, door):
+    def __init__(self, url, live, signer, door, uvicorn_server):
         self.url, self.live, self.signer, self.door = url, live, signer, door
+        self._uvicorn = uvicorn_server
+
+    def stop(self):
+        """As a signal would."""
+        self._uvicorn.should_exit = True
 
     @asynccontextmanager
     async def chat(self, **hello):
@@ -90,7 +95,7 @@ async def house(
     try:
         while not uvicorn_server.started:
             await asyncio.sleep(0.005)
-        yield House(f"http://127.0.0.1:{listening.getsockname()[1]}", live, signer, door)
+        yield House(f"http://127.0.0.1:{listening.getsockname()[1]}", live, signer, door, uvicorn_server)
     finally:
         uvicorn_server.should_exit = True
         await task
