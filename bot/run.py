@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from bot.errors import PortInUse
+from bot.websocket import WebSocket
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 KERNEL_BYTES = 64 * 1024
@@ -62,7 +63,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 log_config=None,
-                ws="websockets-sansio",
+                ws=WebSocket,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 forwarded_allow_ips=trusted_proxies,

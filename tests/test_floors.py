@@ -10,7 +10,7 @@ import pytest
 from bot.settings import ROOT
 
 FLOORS = {
-    4: "__main__ run wiring settings",
+    4: "__main__ run websocket wiring settings",
     3: "server health drain chat desk desk_socket seats sockets outbox limits live tokens demo",
     2: "turn engine retrieval sentiment store bus orders",
     1: "prompt claims evidence relevance escalation handoff wire protocols history asked_orders parts reading models",
@@ -22,7 +22,7 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split(
 HOMES = {
     "fastapi": "bot.server bot.chat bot.desk bot.desk_socket bot.sockets bot.demo",
     "starlette": "",
-    "uvicorn": "bot.run",
+    "uvicorn": "bot.run bot.websocket",
     "torch": "bot.engine.local bot.sentiment bot.retrieval.dense bot.retrieval.reranker finetune",
     "transformers": "bot.engine.local bot.sentiment bot.retrieval.dense finetune",
     "peft": "bot.engine.local bot.sentiment bot.retrieval.dense finetune",
