@@ -16,7 +16,8 @@ from bot import handoff, sockets, tokens, turn, wire
 from bot.errors import ConversationClosed, FrameError, NotFound
 from bot.history import read_log
 from bot.protocols import Subscription
-from bot.sockets import Closed, Door, Socket, error_data
+from bot.refusals import error_data
+from bot.sockets import Closed, Door, Socket
 from bot.types import Conversation, Language
 
 BOT_ONLY = ("message.started", "message.delta", "status")

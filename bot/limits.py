@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import Literal
 
 WINDOW_S = 60.0
+FRAMES = 20
+"""Frames of any kind that one socket may send for each message that a shopper may."""
 
 
 class Rate:
@@ -66,6 +68,8 @@ class Limits:
         address_per_minute: int = 600,
     ) -> None:
         self.connections, self.per_address = connections, per_address
+        self.frames_per_minute = FRAMES * messages_per_minute
+        """Of one socket, whatever they are."""
         self.shopper = Rate(messages_per_minute)
         self.address = Rate(address_per_minute)
         self._open: dict[str, int] = {}

@@ -66,6 +66,7 @@ class Server(uvicorn.Server):
                 ws=WebSocket,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
+                ws_ping_interval=None,  # the protocol has a ping of its own
                 forwarded_allow_ips=trusted_proxies,
                 timeout_graceful_shutdown=UVICORN_S,
             )

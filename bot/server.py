@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from bot import __version__, chat, desk, desk_socket, sockets, wire
+from bot import __version__, chat, desk, desk_socket, refusals, wire
 from bot.demo import SampleShop
 from bot.errors import StoreError
 from bot.health import Health
@@ -58,7 +58,7 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
     @app.exception_handler(StoreError)
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, StoreError)
-        status, body = sockets.refusal(error)
+        status, body = refusals.refusal(error)
         if status >= 500:
             log.error("request failed: %s", error)
         return JSONResponse(body, status)

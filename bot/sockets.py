@@ -10,7 +10,6 @@ import json
 import logging
 import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,19 +17,10 @@ from typing import Any, TypeVar
 from fastapi import WebSocket, WebSocketDisconnect
 
 from bot import limits, tokens, wire
-from bot.errors import (
-    AlreadyClaimed,
-    AtCapacity,
-    ConversationClosed,
-    FrameError,
-    IdempotencyConflict,
-    NotFound,
-    NotQueued,
-    StaleEpoch,
-    StoreError,
-)
+from bot.errors import FrameError, StoreError
 from bot.live import Live
 from bot.outbox import Full, Outbox
+from bot.refusals import error_data, frame_error, refusal
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +73,7 @@ async def serve(ws: WebSocket, door: Door, session: Callable[[Socket], Awaitable
     address = limits.address_of(ws.client.host if ws.client else "")
     if refused := "try_later" if door.draining.is_set() else door.limits.enter(address):
         return await ws.close(wire.CLOSE[refused], str(Closed(refused, pause_ms(door))))
-    sock = Socket(ws, address, door.ping_s)
+    sock = Socket(ws, address, door)
     door.open.add(sock)
     try:
         await session(sock)
@@ -136,10 +126,13 @@ class Socket:
 
     Raises:
         WebSocketDisconnect: from every method, once the other side has gone.
+        Closed: from every method that reads, if frames come too fast.
+        Full: from every method that sends, if the other side reads too slowly.
     """
 
-    def __init__(self, ws: WebSocket, address: str | None, ping_s: float) -> None:
-        self._ws, self._ping_s = ws, ping_s
+    def __init__(self, ws: WebSocket, address: str | None, door: Door) -> None:
+        self._ws, self._ping_s = ws, door.ping_s
+        self._most_frames, self._frames, self._counted_from = door.limits.frames_per_minute, 0, time.monotonic()
         self._outbox = Outbox(ws.send_text)
         self._task = asyncio.current_task()
         self._unanswered_pings = 0
@@ -246,6 +239,11 @@ class Socket:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1000))
         self._unanswered_pings = 0
+        if (now := time.monotonic()) > self._counted_from + limits.WINDOW_S:
+            self._frames, self._counted_from = 0, now
+        self._frames += 1
+        if self._frames > self._most_frames:
+            raise Closed("too_fast")
         return message.get("text") or message.get("bytes") or ""
 
     def _bad(self, error: FrameError, bad: int) -> int:
@@ -255,39 +253,3 @@ class Socket:
         if bad >= wire.MAX_BAD_FRAMES:
             raise Closed("bad_frames")
         return bad
-
-
-def frame_error(error: FrameError) -> dict[str, Any]:
-    """A frame's fault as the data of an `error`."""
-    about = {"client_id": error.client_id} if error.client_id else {}
-    return error_data(error.code, str(error), False, error.field, **about)
-
-
-def error_data(code: str, message: str, retryable: bool, field: str | None = None, **more: str) -> dict[str, Any]:
-    """The data of an `error`."""
-    data = {"code": code, "message": message, "retryable": retryable, "request_id": uuid.uuid4().hex[:12], **more}
-    return {**data, "field": field} if field else data
-
-
-def refusal(error: StoreError) -> tuple[int, dict[str, Any]]:
-    """Why something was not done: an HTTP status, and the data of an `error`."""
-    match error:
-        case NotFound():
-            return 404, error_data("not_found", "There is no such conversation.", False)
-        case ConversationClosed():
-            return 409, error_data("closed", "This conversation is closed; start a new one.", False)
-        case AlreadyClaimed():
-            return 409, error_data("already_claimed", str(error), False, agent_id=error.agent_id)
-        case NotQueued():
-            return 409, error_data("not_queued", "This conversation does not wait for a human agent.", False)
-        case AtCapacity():
-            return 409, error_data(
-                "at_capacity", "You hold as many conversations as allowed; finish one first.", False
-            )
-        case StaleEpoch():
-            return 409, error_data("stale_epoch", "This conversation is not yours any more.", False)
-        case IdempotencyConflict():
-            return 409, error_data(
-                "idempotency_conflict", "This `client_id` was used for another text.", False, "client_id"
-            )
-    return 503, error_data("try_later", "Nothing was saved; please try again.", True)

@@ -56,7 +56,7 @@ async def test_a_reader_that_never_reads_is_closed_at_the_bound_and_resumes(tmp_
 
 async def test_who_writes_and_never_reads_is_closed(tmp_path, monkeypatch):
     monkeypatch.setattr("bot.sockets.CLOSE_S", 0.05)
-    async with house(tmp_path) as server, raw_socket(server.url, holds=4096) as flood:
+    async with house(tmp_path, per_minute=10_000) as server, raw_socket(server.url, holds=4096) as flood:
         flood.send("hello")
         await flood.until("welcome")
         [sock] = server.door.open
@@ -65,6 +65,15 @@ async def test_who_writes_and_never_reads_is_closed(tmp_path, monkeypatch):
                 flood.write(frame(TEXT, '{"type": "from.the.future"}') * 100)
                 assert sock._outbox.bytes < MOST_BYTES + 1000
                 await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("door", ["/v1/chat", "/v1/agent"])
+async def test_a_flood_of_frames_of_any_kind_closes_the_socket(tmp_path, door):
+    async with house(tmp_path, per_minute=2) as server, raw_socket(server.url, door) as flood:
+        flood.send("hello", **({"token": await server.sign_in()} if door == "/v1/agent" else {}))
+        await flood.until("welcome")
+        flood.write(*[frame(TEXT, '{"type": "pong"}')] * 100)
+        assert await flood.closed() == wire.CLOSE["too_fast"]
 
 
 async def test_a_log_longer_than_the_bound_is_caught_up_with(tmp_path):

@@ -30,7 +30,9 @@ _ADVANCE = (
     .values(seq=conversations.c.seq + bindparam("n"), epoch=bindparam("new_epoch"), owner=bindparam("new_owner"))
     .returning(conversations.c.seq)
 )
+_ADD_CONVERSATION = insert(conversations)
 _ADD_EVENTS = insert(events)
+_ADD_MESSAGE = insert(messages)
 _READ_EVENTS = (
     select(events)
     .where(events.c.conversation_id == bindparam("this"), events.c.seq > bindparam("after"))
@@ -49,10 +51,9 @@ def create(
     id = f"c_{int(now * 1000):011x}{secrets.token_hex(8)}"
     head = Conversation(id, site, locale, shopper_id, BOT, 1, 0, resume_hash)
     c.execute(
-        insert(conversations).values(
-            id=id, site=site, locale=locale, shopper_id=shopper_id, owner=BOT, epoch=1, seq=0,
-            resume_hash=resume_hash, created_at=now,
-        )
+        _ADD_CONVERSATION,
+        {"id": id, "site": site, "locale": locale, "shopper_id": shopper_id, "owner": BOT, "epoch": 1, "seq": 0,
+         "resume_hash": resume_hash, "created_at": now},
     )  # fmt: skip
     return head
 
@@ -133,10 +134,10 @@ def append_message(
     data = {"message_id": message_id, "role": "shopper", "text": text}
     (event,) = write(c, head, ("message.created", data), now=now)
     c.execute(
-        insert(messages).values(
-            conversation_id=conversation_id, message_id=message_id, client_id=client_id, seq=event.seq, sent_at=now
-        )
-    )
+        _ADD_MESSAGE,
+        {"conversation_id": conversation_id, "message_id": message_id, "client_id": client_id, "seq": event.seq,
+         "sent_at": now},
+    )  # fmt: skip
     return event, True
 
 

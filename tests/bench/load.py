@@ -1,0 +1,285 @@
+"""The server under load, each figure beside the limit of this machine in the same run.
+
+    python -m tests.bench.load                      # everything, small
+    python -m tests.bench.load hold --clients 10000
+    python -m tests.bench.load --help
+
+The generator is this process, the server another one (tests/served.py: `bot serve` with twins for the models);
+both talk over loopback. Figures of a busy machine tell little: read the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bot import run
+from tests.bench.clients import Gone, Shopper, cpu_s, milliseconds, rss_kib, shoppers
+from tests.bench.limits import bare_echo, commits_per_second, echoes_per_second, memory
+from tests.served import Served, served
+
+WITHOUT_LIMITS = {
+    "BOT_MESSAGES_PER_MINUTE": 10**9, "BOT_CONNECTIONS": 10**6, "BOT_GENERATIONS": 10**6, "BOT_TURN_TIMEOUT_S": 600,
+}  # fmt: skip
+SPENT = re.compile(r"retry_after_ms=(\d+)")
+
+
+def port_of(server: Served) -> int:
+    return int(server.url.rsplit(":", 1)[1])
+
+
+async def hold(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Connections held in one process: what each costs, and that all are answered."""
+    async with bare_echo() as (port, pid):
+        limit = await memory(port, pid, "/", args.clients)
+    async with served(folder, **WITHOUT_LIMITS) as server:
+        each = await memory(port_of(server), server.process.pid, "/v1/chat", args.clients)
+    (folder / "hold").mkdir()
+    async with (
+        served(folder / "hold", **WITHOUT_LIMITS) as server,
+        shoppers(port_of(server), args.clients) as all_held,
+    ):
+        outcomes: dict[str, int] = {}
+
+        async def ask(shopper: Shopper) -> None:
+            await shopper.say()
+            done = await shopper.until("message.completed")
+            outcomes[done["data"]["outcome"]] = outcomes.get(done["data"]["outcome"], 0) + 1
+
+        began = time.perf_counter()
+        await asyncio.gather(*(ask(shopper) for shopper in all_held))
+        took, rss = time.perf_counter() - began, rss_kib(server.process.pid)
+    return {
+        "clients": args.clients, "answered": outcomes, "answers_per_s": round(args.clients / took),
+        "server_mib": round(rss / 1024), "kib_each": each, "kib_each_bare_uvicorn": limit,
+        "ratio": round(each / limit, 2),
+    }  # fmt: skip
+
+
+async def acks(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Durable acks a second: as many as can be, then at a steady rate, whose delays are what a shopper sees.
+
+    The conversations wait for a person, so that what is measured is the message's way into the log.
+    """
+    async with bare_echo() as (port, _):
+        echo = await echoes_per_second(port, 100, 2)
+    limit = commits_per_second(folder, args.clients, 2)
+    async with served(folder, **WITHOUT_LIMITS) as server, shoppers(port_of(server), args.clients) as all_held:
+        for shopper in all_held:
+            shopper.send("handoff.request")
+            await shopper.until("owner.changed")
+
+        async def talk(shopper: Shopper, until: float, pause_s: float, took: list[float]) -> None:
+            await asyncio.sleep(random.random() * pause_s)
+            while time.perf_counter() < until:
+                began = time.perf_counter()
+                took.append(await shopper.say())
+                await asyncio.sleep(max(0.0, began + pause_s - time.perf_counter()))
+
+        async def run_for(pause_s: float) -> list[float]:
+            took: list[float] = []
+            until = time.perf_counter() + args.seconds
+            await asyncio.gather(*(talk(shopper, until, pause_s, took) for shopper in all_held))
+            return took
+
+        steady = await run_for(args.clients / args.rate)
+        began, spent = time.perf_counter(), cpu_s(server.process.pid)
+        most = await run_for(0)
+        took, spent = time.perf_counter() - began, cpu_s(server.process.pid) - spent
+    return {
+        "clients": args.clients, "asked_per_s": args.rate, "acks_per_s_steady": round(len(steady) / args.seconds),
+        **milliseconds(steady), "acks_per_s_at_most": round(len(most) / took),
+        "cpu_ms_each": round(1000 * spent / len(most), 2),
+        "commits_per_s_bare_sqlite": round(limit), "echoes_per_s_bare_uvicorn": round(echo),
+        "ratio": round(len(most) / took / min(limit, echo), 2),
+    }  # fmt: skip
+
+
+async def fanout(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """One conversation in many tabs: frames that reach all of them."""
+    async with bare_echo() as (port, _):
+        echo = await echoes_per_second(port, 100, 2)
+    async with served(folder, **WITHOUT_LIMITS) as server, shoppers(port_of(server), 1) as [first]:
+        tabs = [Shopper() for _ in range(args.clients)]
+        for tab in tabs:
+            tab.again = first.again
+            await tab.connect(port_of(server))
+            await tab.hello()
+        first.send("handoff.request")
+        await asyncio.gather(*(tab.until("owner.changed") for tab in tabs))
+        delays: list[float] = []
+        frames, began = 0, time.perf_counter()
+        while time.perf_counter() < began + args.seconds:
+            said = time.perf_counter()
+            await asyncio.gather(first.say(), *(tab.until("message.created") for tab in tabs))
+            delays.append(time.perf_counter() - said)
+            frames += len(tabs) + 2
+        took = time.perf_counter() - began
+        whole = all(tab.seqs == list(range(1, len(tab.seqs) + 1)) for tab in tabs)
+        for tab in tabs:
+            tab.close()
+    return {
+        "tabs": args.clients, "frames_per_s": round(frames / took), "until_the_last_tab": milliseconds(delays),
+        "all_in_order": whole, "echoes_per_s_bare_uvicorn": round(echo), "ratio": round(frames / took / echo, 2),
+    }  # fmt: skip
+
+
+async def storm(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """A restart under load: how long until all have resumed, and what was lost or doubled."""
+    with run.listen("127.0.0.1", 0) as taken:
+        fixed = {**WITHOUT_LIMITS, "BOT_PORT": taken.getsockname()[1], "SERVED_DELAY_S": 0.02}
+    codes: dict[int, int] = {}
+    resumed: list[float] = []
+    started = asyncio.Event()
+    began = 0.0
+
+    async def come_back(shopper: Shopper, port: int) -> None:
+        """Ask, be cut off in the middle of the answer, and come back until all of it was seen."""
+        await shopper.say()
+        while True:
+            try:
+                while True:
+                    await shopper.next()
+            except Gone:
+                code, reason = await shopper.wire.closed
+            codes[code] = codes.get(code, 0) + 1
+            asked = SPENT.search(reason)
+            await asyncio.sleep(int(asked[1]) / 1000 if asked else 0.5 + random.random())
+            for attempt in range(50):
+                try:
+                    await shopper.connect(port)
+                    last = await shopper.hello()
+                    while not shopper.seqs or shopper.seqs[-1] < last:
+                        await shopper.next()
+                    break
+                except (OSError, Gone):
+                    shopper.close() if hasattr(shopper, "wire") else None
+                    await asyncio.sleep(random.random() * min(2.0, 0.2 * 2**attempt))
+            if started.is_set():
+                return resumed.append(time.perf_counter() - began)
+
+    async with served(folder, **fixed) as server:
+        port = port_of(server)
+        async with shoppers(port, args.clients) as all_held:
+            coming = [asyncio.create_task(come_back(shopper, port)) for shopper in all_held]
+            while sum(shopper.sent for shopper in all_held) < args.clients:
+                await asyncio.sleep(0.05)
+            server.process.send_signal(signal.SIGTERM)
+            stopping = time.perf_counter()
+            status = await server.status()
+            stopped = time.perf_counter() - stopping
+            async with served(folder, **fixed):
+                began = time.perf_counter()
+                started.set()
+                await asyncio.gather(*coming)
+                took = max(resumed)
+
+                async def whole(shopper: Shopper) -> None:
+                    async with asyncio.timeout(120):
+                        while len(shopper.seqs) < 2:  # the message and its answer
+                            await shopper.next()
+
+                await asyncio.gather(*(whole(shopper) for shopper in all_held))
+            gaps = sum(set(s.seqs) != set(range(1, max(s.seqs) + 1)) for s in all_held)
+            doubles = sum(len(s.seqs) != len(set(s.seqs)) for s in all_held)
+    return {
+        "clients": args.clients, "status": status, "stopped_within_s": round(stopped, 1), "close_codes": codes,
+        "all_resumed_within_s": round(took, 1), **milliseconds(resumed), "gaps": gaps, "doubles": doubles,
+    }  # fmt: skip
+
+
+async def slow(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Tabs of a busy conversation that never read: what each makes the server hold, and what the others notice."""
+    never, others = args.clients // 5, args.clients - args.clients // 5
+    async with served(folder, **WITHOUT_LIMITS) as server, shoppers(port_of(server), others) as all_held:
+
+        async def talk(shopper: Shopper, until: float, took: list[float]) -> None:
+            while time.perf_counter() < until:
+                took.append(await shopper.say())
+                await asyncio.sleep(random.random() * 2 * args.clients / args.rate)
+
+        async def run_for() -> list[float]:
+            took: list[float] = []
+            until = time.perf_counter() + args.seconds
+            await asyncio.gather(*(talk(shopper, until, took) for shopper in all_held))
+            return took
+
+        alone = milliseconds(await run_for())
+        speaker = Shopper()
+        await speaker.connect(port_of(server))
+        await speaker.hello()
+        speaker.send("handoff.request")
+        await speaker.until("owner.changed")
+        deaf = [Shopper() for _ in range(never)]
+        for tab in deaf:
+            tab.again = speaker.again
+            await tab.connect(port_of(server), holds=4096)
+            await tab.hello()
+            tab.wire.transport.pause_reading()
+        before, most = rss_kib(server.process.pid), 0
+
+        async def speak() -> None:
+            nonlocal most
+            until = time.perf_counter() + args.seconds
+            while time.perf_counter() < until:
+                await speaker.say("你" * 2000)
+                most = max(most, rss_kib(server.process.pid))
+                await asyncio.sleep(0.02)
+
+        _, took = await asyncio.gather(speak(), run_for())
+        beside = milliseconds(took)
+        left = (await server.get("/readyz")).json()["connections"] - others - 1
+        for tab in (speaker, *deaf):
+            tab.close()
+    return {
+        "never_read": never, "of": args.clients, "kib_written_to_each": 6 * speaker.sent,
+        "kib_each_at_most": round(max(0, most - before) / never, 1), "still_open": left, "alone": alone,
+        "beside_them": beside, "ratio_p99": round(beside["p99_ms"] / alone["p99_ms"], 2),
+    }  # fmt: skip
+
+
+async def websockets(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The WebSocket implementations side by side: echoes a second, and memory of an idle connection."""
+    found = {}
+    for name in ("ours", "websockets-sansio", "wsproto"):
+        async with bare_echo(name) as (port, pid):
+            each = await memory(port, pid, "/", args.clients)
+            found[name] = {"echoes_per_s": round(await echoes_per_second(port, 100, args.seconds)), "kib_each": each}
+    return found
+
+
+WHAT = {"hold": hold, "acks": acks, "fanout": fanout, "storm": storm, "slow": slow}
+CLIENTS = {"hold": 2000, "acks": 1000, "fanout": 200, "storm": 1000, "slow": 500, "websockets": 1000}
+
+
+def main() -> None:
+    """Run what was asked for, and print a line of JSON for each."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.load", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"{', '.join(CLIENTS)} (all but the last)")
+    parser.add_argument("--clients", type=int, help=f"default: {CLIENTS}")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
+    parser.add_argument(
+        "--rate", type=float, default=800.0, help="messages a second of all clients, where steady (800)"
+    )
+    args = parser.parse_args()
+    runs = {**WHAT, "websockets": websockets}
+    for name in args.what or WHAT:
+        if name not in runs:
+            parser.error(f"{name}: one of {', '.join(runs)}")
+        sizes = argparse.Namespace(**{**vars(args), "clients": args.clients or CLIENTS[name]})
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps({name: asyncio.run(runs[name](Path(folder), sizes))}), flush=True)
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()
