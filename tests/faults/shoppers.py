@@ -129,8 +129,8 @@ async def open_tab(url: str, oracle: Oracle, conversation_id: str | None = None,
 class Shopper:
     """One conversation."""
 
-    def __init__(self, url: str, oracle: Oracle, rng: random.Random) -> None:
-        self.url, self.oracle, self.rng = url, oracle, rng
+    def __init__(self, urls: str | list[str], oracle: Oracle, rng: random.Random) -> None:
+        self.urls, self.oracle, self.rng = [urls] if isinstance(urls, str) else urls, oracle, rng
         self.id: str | None = None
         self.tabs: list[Tab] = []
         self.told = 0
@@ -155,7 +155,7 @@ class Shopper:
                 return
             try:
                 resume = self.told if self.rng.random() < 0.7 else self.rng.randint(0, self.told)
-                tab = await open_tab(self.url, self.oracle, self.id, resume)
+                tab = await open_tab(self.rng.choice(self.urls), self.oracle, self.id, resume)
             except AWAY as error:
                 if isinstance(error, ConnectionClosedError) and error.rcvd and error.rcvd.code == NO_CONVERSATION:
                     self.oracle.breaks(f"P1 {self.id} was opened, and is lost")

@@ -24,7 +24,7 @@ class Traffic:
     """Use as `async with`; what goes on inside is under load.
 
     Args:
-        urls: where the server is; several replicas are used by turns.
+        urls: where the server is; of several replicas each socket takes any.
         pause_s: mean pause of a shopper between two messages.
     """
 
@@ -59,7 +59,7 @@ class Traffic:
 
     async def _shop(self, rng: random.Random) -> None:
         while not self.stopping:
-            shopper = Shopper(rng.choice(self.urls), self.oracle, rng)
+            shopper = Shopper(self.urls, self.oracle, rng)
             try:
                 await self._talk(shopper, rng)
             except Gone:
