@@ -6,13 +6,19 @@ import argparse
 import asyncio
 import random
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from tests.faults.away import FAULTS, away
+from tests.faults.bugs import BUGS
 from tests.faults.catch import catch
 from tests.faults.databases import fresh_database
+from tests.faults.deaf import deaf
+from tests.faults.drain import drain
 from tests.faults.hangup import hangup
 from tests.faults.kill import kill
+from tests.faults.machine import explore
 from tests.faults.powercut import powercut
 from tests.faults.races import races
 from tests.faults.report import Finding
@@ -29,6 +35,22 @@ async def _races_postgres(seed: int, deep: bool) -> Finding:
         return await races(seed, rounds=20 if deep else 1, database=database)
 
 
+async def _model(seed: int, deep: bool) -> Finding:
+    broken, examples = [], 500 if deep else 30
+
+    def try_both() -> None:
+        with tempfile.TemporaryDirectory() as folder, fresh_database() as database:
+            for url in (f"sqlite:///{folder}/bot.db", database):
+                try:
+                    explore(url, examples=examples, seed=seed)
+                except AssertionError as error:
+                    broken.append(f"{url.partition(':')[0]}: {error}")
+
+    await asyncio.to_thread(try_both)
+    return Finding("both stores against the model", seed, broken, {"ways of 30 steps, each": examples})
+
+
+NAMED = ("postgres killed", "redis killed", "redis flushed", "redis paused")
 SCENARIOS = {
     "kill": lambda seed, deep: kill(seed, kills=500 if deep else 50),
     "kill-postgres": _kill_postgres,
@@ -37,6 +59,11 @@ SCENARIOS = {
     "takeover": lambda seed, deep: takeover(seed, rounds=500 if deep else 50),
     "races": lambda seed, deep: races(seed, rounds=50 if deep else 2),
     "races-postgres": _races_postgres,
+    "away": lambda seed, deep: away(seed, times=100 if deep else 10, faults=NAMED),
+    "network": lambda seed, deep: away(seed, times=20 if deep else 2, faults=tuple(FAULTS.keys() - set(NAMED))),
+    "deaf": lambda seed, deep: deaf(seed, readers=100 if deep else 10),
+    "drain": lambda seed, deep: drain(seed, times=50 if deep else 5),
+    "model": _model,
     "bugs": lambda seed, deep: catch(seed),
 }
 
@@ -46,9 +73,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Faults, injected and survived.")
     parser.add_argument("scenario", nargs="*", help=f"{', '.join(SCENARIOS)}; none: all of them")
     parser.add_argument("--deep", action="store_true", help="the long run")
+    parser.add_argument("--bug", action="append", choices=BUGS, help="of the scenario `bugs`: only this one")
     parser.add_argument("--seed", type=int, help="as a run before printed it (new)")
     parser.add_argument("--report", type=Path, help="write the report to this file too")
     args = parser.parse_args()
+    if args.bug:
+        SCENARIOS["bugs"] = lambda seed, deep: catch(seed, args.bug)
     if unknown := set(args.scenario) - SCENARIOS.keys():
         parser.error(f"unknown scenario: {', '.join(unknown)}")
     seed = args.seed if args.seed is not None else random.randrange(1_000_000)

@@ -14,6 +14,7 @@ from sqlalchemy import event, select, update
 
 from bot import chat
 from bot.live import Live
+from bot.outbox import Outbox
 from bot.store import log, queue, sqlite
 from bot.store.schema import handoffs, messages
 from bot.store.sql import SqlStore
@@ -148,11 +149,43 @@ def capacity_outside_the_transaction() -> None:
     SqlStore.claim = claim
 
 
+def unbounded_queue() -> None:
+    """P15: what waits for a reader may grow for ever."""
+    Outbox.__init__.__defaults__ = (2**60,)
+
+
+def drain_that_drops() -> None:
+    """P16: who goes down leaves what is being answered as it stands."""
+
+    async def aclose(self: Live, timeout_s: float = 0.0) -> None:
+        self._closing.set()
+        for line in self._lines.values():
+            if line.task is not None:
+                line.task.cancel()
+
+    Live.aclose = aclose
+
+
+def redis_as_truth() -> None:
+    """P18: a socket is told what the bus brings, in the order in which it comes, and nothing else."""
+
+    async def pump(self: Any, items: Any) -> None:
+        async for item in items:
+            if "seq" in item:
+                self._event(item)
+            elif item["type"] == "log.grown":
+                await self._catch_up()
+            elif item["type"] in chat.BOT_ONLY:
+                await self._passing(item["type"], item["data"])
+
+    chat._Session._pump = pump
+
+
 BUGS = {
     bug.__name__: bug
     for bug in (
         ack_before_commit, synchronous_normal, synchronous_off, no_unique_index, resume_off_by_one,
         cancel_not_passed_on, handoff_in_its_own_transaction, claim_without_condition, no_fencing,
-        append_without_owner, capacity_outside_the_transaction,
+        append_without_owner, capacity_outside_the_transaction, unbounded_queue, drain_that_drops, redis_as_truth,
     )
 }  # fmt: skip

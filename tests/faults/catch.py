@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
+from tests.faults.away import away
 from tests.faults.bugs import BUGS
+from tests.faults.deaf import deaf
+from tests.faults.drain import drain
 from tests.faults.hangup import hangup
 from tests.faults.kill import kill
 from tests.faults.powercut import powercut
@@ -22,6 +25,9 @@ SCENARIOS: dict[str, Scenario] = {
     "power cut": lambda seed, bug: powercut(seed, points=40, bug=bug),
     "desk": lambda seed, bug: races(seed, rounds=1, bug=bug),
     "takeover": lambda seed, bug: takeover(seed, rounds=20, bug=bug),
+    "deaf readers": lambda seed, bug: deaf(seed, readers=2, bug=bug),
+    "drain": lambda seed, bug: drain(seed, times=2, bug=bug),
+    "redis away": lambda seed, bug: away(seed, times=3, faults=("redis killed", "redis reset"), bug=bug),
     "hang-up": lambda seed, bug: hangup(seed, hangups=20, bug=bug),
 }
 CAUGHT_BY = {
@@ -36,6 +42,9 @@ CAUGHT_BY = {
     "no_fencing": "takeover",
     "append_without_owner": "desk",
     "capacity_outside_the_transaction": "desk",
+    "unbounded_queue": "deaf readers",
+    "drain_that_drops": "drain",
+    "redis_as_truth": "redis away",
 }
 
 

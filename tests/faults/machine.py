@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -208,7 +209,7 @@ def _what(data: dict[str, Any]) -> str:
     return data.get("owner") or data.get("name") or data["text"]
 
 
-def explore(url: str, *, examples: int, steps: int = 30, shrink: bool = True) -> None:
+def explore(url: str, *, examples: int, steps: int = 30, shrink: bool = True, seed: int | None = None) -> None:
     """Try so many ways, each of so many steps.
 
     Args:
@@ -221,6 +222,8 @@ def explore(url: str, *, examples: int, steps: int = 30, shrink: bool = True) ->
         stores = open_store(url), open_store(url)
         try:
             machine = type("StoreAndModel", (Stores,), {"stores": stores, "loop": runner.get_loop()})
+            if seed is not None:
+                machine = hypothesis.seed(seed)(machine)
             run_state_machine_as_test(
                 machine,
                 settings=settings(

@@ -77,6 +77,13 @@ class Server:
             return self._process.poll() is None
         return self._process is not None and self._process.is_alive()
 
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it lives."""
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.poll()
+        return self._process.exitcode if self._process is not None else None
+
     async def start(self, point: str = "", *, ready: bool = True) -> None:
         """Start, with a crash point; returns once it answers (or has died of its crash point)."""
         context = multiprocessing.get_context("forkserver")

@@ -39,6 +39,7 @@ def read(where: str | Path, *, dead: bool = False) -> Rows:
     """
     if not isinstance(where, Path):
         with psycopg.connect(where) as postgres:
+            postgres.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ  # one moment for all tables
             return _rows(lambda sql: postgres.execute(sql).fetchall())  # pyright: ignore
     if not dead:
         with closing(sqlite3.connect(f"file:{where}?mode=ro", uri=True, timeout=30)) as sqlite:

@@ -169,8 +169,12 @@ class Shopper:
         self.told = max(self.told, tab.last_seq)
         self.tabs.remove(tab)
 
-    async def say(self, text: str | None = None) -> str:
-        """Send one message until it is acknowledged; its `client_id`."""
+    async def say(self, text: str | None = None, *, copies: int | None = None) -> str:
+        """Send one message until it is acknowledged; its `client_id`.
+
+        Args:
+            copies: how often at a time; None is one to five times.
+        """
         self.messages += 1
         await self.connect()
         client_id = f"{self.id}-{self.messages}"
@@ -178,8 +182,7 @@ class Shopper:
         self.known.sent[client_id] = text.format(client_id.removeprefix("c_").replace("-", "x"))
         while client_id not in self.known.acked and self.known.owner != "closed":
             await self.connect(self.rng.choice((1, 1, 2)))
-            copies = self.rng.choices(self.tabs, k=self.rng.randint(1, 5))
-            for tab in copies:
+            for tab in self.rng.choices(self.tabs, k=copies or self.rng.randint(1, 5)):
                 try:
                     await tab.send("message.send", client_id=client_id, text=self.known.sent[client_id])
                 except AWAY:
