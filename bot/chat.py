@@ -40,7 +40,7 @@ class _Session:
         self.sent_seq = hello.last_seq
         self.owner = ""
         self.completed: set[str] = set()
-        """Answers that this socket has heard the end of."""
+        """Answers that this socket has heard the end of, or that another has followed, since they were given up."""
         self.started = ""
         """The answer that this socket has heard the start of."""
         seen = hello.delta_from
@@ -146,6 +146,8 @@ class _Session:
                     return await self.live.ask(self.conversation.id)
                 if index < following:
                     return
+                if answer_id != self.shown[0]:
+                    self.completed.add(self.shown[0])
                 self.shown = (answer_id, index + 1)
         self.sock.send(type, data)
 

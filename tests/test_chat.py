@@ -89,6 +89,17 @@ async def test_an_answer_in_flight_is_resumed_from_the_delta_named(tmp_path):
     assert done["data"]["outcome"] == "answered"
 
 
+async def test_an_answer_that_was_given_up_is_not_told_again(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper:
+        conversation = (await shopper.until("welcome"))["conversation_id"]
+        for answer in ("m_1", "m_2", "m_1"):  # the last one late, from another process
+            delta = {"message_id": answer, "index": 0, "text": "-"}
+            await server.live.publish(conversation, "message.delta", delta)
+        await server.live.publish(conversation, "queue.position", {"position": 1, "eta_s": None})
+        await shopper.until("queue.position")
+    assert [f["data"]["message_id"] for f in shopper.got if f["type"] == "message.delta"] == ["m_1", "m_2"]
+
+
 async def test_hanging_up_before_the_first_delta_cancels_after_the_grace(tmp_path):
     engine = slow(delay_s=0.05)
     async with house(tmp_path, engine=engine, grace_s=0.05) as server:
