@@ -1,4 +1,7 @@
-"""The harness tested: each seeded bug is caught by the scenario meant for it, which finds nothing without the bug."""
+"""The harness tested: each seeded bug is caught by the scenario meant for it.
+
+That these scenarios find nothing without the bug is what all the others of `make faults` show.
+"""
 
 from __future__ import annotations
 
@@ -49,13 +52,10 @@ CAUGHT_BY = {
 
 
 async def catch(seed: int, names: list[str] | None = None) -> Finding:
-    """Run each bug's scenario with the bug, and each scenario once without any."""
+    """Run each bug's scenario with the bug."""
     assert CAUGHT_BY.keys() == BUGS.keys()
     names = names or list(BUGS)
-    broken = []
-    for name in dict.fromkeys(CAUGHT_BY[bug] for bug in names):
-        if (found := await SCENARIOS[name](seed, "")).broken:
-            broken.append(f"{name} without any bug: {found.broken[0]}")
+    broken: list[str] = []
     caught = 0
     for bug in names:
         found = await SCENARIOS[CAUGHT_BY[bug]](seed, bug)

@@ -14,7 +14,7 @@ from tests.faults.process import Server
 from tests.faults.report import Finding
 from tests.faults.traffic import Traffic, compare
 
-PATIENCE_S = 8.0
+PATIENCE_S = 5.0
 """How long a point is waited for; then the kill comes from outside."""
 
 

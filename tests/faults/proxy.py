@@ -25,6 +25,7 @@ class Proxy:
         """Whether new connections are closed at once."""
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -38,6 +39,7 @@ class Proxy:
         self.reset()
         if self._server is not None:
             self._server.close()
+        await asyncio.gather(*filter(None, self._serving))
 
     def reset(self) -> None:
         """Cut every connection in the middle of whatever it carries."""
@@ -45,6 +47,13 @@ class Proxy:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving.add(task := asyncio.current_task())
+        try:
+            await self._join(reader, writer)
+        finally:
+            self._serving.discard(task)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
             writer.transport.abort()
             return
