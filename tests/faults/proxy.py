@@ -35,6 +35,7 @@ class Proxy:
 
     async def aclose(self) -> None:
         """Cut everything and stop listening."""
+        self.refusing = True
         self.hole.set()
         self.reset()
         if self._server is not None:
@@ -64,6 +65,8 @@ class Proxy:
             return
         both = {writer, far_writer}
         self._open |= both
+        if self.refusing:
+            self.reset()
         jobs = [
             asyncio.create_task(self._pass(reader, far_writer)),
             asyncio.create_task(self._pass(far_reader, writer)),
