@@ -3,8 +3,8 @@
 A claim is a number, price, date, time, duration, percentage or code. A sentence passes if one rule
 (one line) of a shown passage holds all its claims and is about the same thing; otherwise it is withheld.
 Pure functions over text; knows no model. Never lets a claim through that no passage holds. What it cannot see is a
-condition left out, or a false sentence without a claim in the passage's own words; so from a small model, which may
-use no other words, it takes only the choice of the rule, and the rule is said as it stands.
+condition left out, or a false sentence without a claim in the passage's own words; so of a small model's sentence
+`choose` takes only which rule it repeats, and the rule is said as it stands.
 """
 
 from __future__ import annotations
@@ -145,8 +145,7 @@ def check(sentence: str, passages: Sequence[Passage], min_overlap: float | None 
     Args:
         sentence: one sentence, with or without citation marks.
         passages: as shown to the model, in its order.
-        min_overlap: instead of MIN_OVERLAP and MIN_OVERLAP_WITHOUT_CLAIM; 1 lets no foreign word through, and says the
-            rule whole, as it stands: of its own words alone a sentence can still be made that leaves out a condition.
+        min_overlap: instead of MIN_OVERLAP and MIN_OVERLAP_WITHOUT_CLAIM.
     """
     claimed = claims(sentence)
     marks = [int(n) for n in MARK.findall(sentence)]
@@ -177,9 +176,27 @@ def check(sentence: str, passages: Sequence[Passage], min_overlap: float | None 
         return None
     if not passage.cite:
         return Support(body, ())
-    if least == 1:
-        body = ("" if passage.language == "zh" else " ").join(line.removeprefix("- ") for line in best[2].splitlines())
     return Support(f"{body} [{best[1]}]", (cite(best[1], passage, best[2]),))
+
+
+def choose(sentence: str, passages: Sequence[Passage]) -> Support | None:
+    """The one rule that a sentence resembles most, said as it stands; None if it resembles none.
+
+    What a small model's words are good for: it repeats rules, and may lose a word or a condition on the way.
+    """
+    marks = [int(n) for n in MARK.findall(sentence)]
+    best: tuple[float, int, str] | None = None
+    for n, passage in enumerate(passages, 1):
+        for line in rules(passage):
+            share = overlap(sentence, line)
+            rank = share + overlap(line, sentence) + (CITED if n in marks else 0.0)
+            if words(sentence) and share >= MIN_OVERLAP and (best is None or rank > best[0]):
+                best = (rank, n, line)
+    if best is None:
+        return None
+    _, n, line = best
+    body, passage = line.removeprefix("- "), passages[n - 1]
+    return Support(f"{body} [{n}]", (cite(n, passage, line),)) if passage.cite else Support(body, ())
 
 
 def _supports(body: str, claimed: frozenset[Claim], head: str, source: str) -> bool:

@@ -34,12 +34,12 @@ class Bot:
     shop_names: Mapping[Language, str]
     order_pattern: re.Pattern[str]
     top_k: int = 3
-    min_score: float = 0.405
+    min_score: float = 0.5
     """A passage below this probability is no evidence, 0 to 1."""
-    min_rule: float = 0.5
+    min_rule: float = 0.4
     """A rule below this probability is quoted, not answered with, 0 to 1."""
     min_overlap: float | None = None
-    """Share of an answer's words that its rule must hold; None leaves it to bot.evidence, 1 lets no other word through."""
+    """Share of an answer's words that its rule must hold; None leaves it to bot.evidence; 1 says the rule itself."""
     model_may_abstain: bool = False
     """Whether a model that says it does not know is believed, although the search found evidence."""
     prompt_tokens: int = 1024

@@ -60,15 +60,16 @@ class Settings(BaseSettings):
     origins: str = Field("", description="Sites that may open the chat, comma-separated; empty: the server's own.")
     demo: bool = Field(True, description="Serve the sample shop page at `/` (only for addresses of this machine).")
     top_k: int = Field(3, ge=1, le=10, description="Passages in a prompt.")
-    min_score: float = Field(0.405, ge=0, le=1, description="Below it a passage is no evidence.")
+    min_score: float = Field(0.5, ge=0, le=1, description="Below it a passage is no evidence.")
     min_rule: float = Field(
-        0.5, ge=0, le=1, description="A rule below this probability is quoted with its passage, not answered with."
+        0.4, ge=0, le=1, description="A rule below this probability is quoted beside others, not answered with."
     )
     min_overlap: float = Field(
         1.0,
         ge=0.5,
         le=1,
-        description="Share of a sentence's content words that its rule must hold; 1 suits the built-in model, 0.6 a large one.",
+        description="Share of a sentence's content words that its rule must hold, 0.6 for a large model; "
+        "1, for the built-in one, takes only which rule the sentence repeats, and says the rule as it stands.",
     )
     model_may_abstain: bool = Field(
         False, description="Believe a model that says it does not know; the built-in one says so too often."

@@ -154,7 +154,10 @@ class _Turn:
         """Let a sentence out if it is supported by a rule that the question is about; False if it must be withheld."""
         if not evidence.says_something(sentence):
             return True
-        support = evidence.check(sentence, passages, self.bot.min_overlap)
+        if self.bot.min_overlap == 1:
+            support = evidence.choose(sentence, passages)
+        else:
+            support = evidence.check(sentence, passages, self.bot.min_overlap)
         if support is None or not all(
             relevance.is_relevant(citation, self.hits, self.bot.min_rule) for citation in support.citations
         ):

@@ -52,6 +52,8 @@ class Config:
     """Passages in a prompt at most, the row's own included."""
     gold_first: float = 0.7
     """Share of examples whose own passage comes first, as a retriever would bring it."""
+    abstain: bool = True
+    """Learn to say that nothing shown answers, from the rows without passages."""
     longest: int = 1536
     """Tokens of an example at most; longer rows are skipped and counted."""
     fold: bool = True

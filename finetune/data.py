@@ -215,6 +215,7 @@ def examples(
         fold: put the questions about one context into one item; otherwise every row is an item of its own.
     """
     rng = random.Random(seed)
+    rows = [row for row in rows if row.passages or config.abstain]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rng.sample(rows, len(rows)):
         groups.setdefault((row.language, row.passages, row.history), []).append(row)

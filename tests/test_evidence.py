@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from bot.claims import claims, holds
 from bot.evidence import (
     Sentences,
+    Support,
     check,
+    choose,
     overlap,
     says_something,
     sentences,
@@ -203,12 +205,22 @@ def test_two_rules_of_one_passage_may_hold_a_sentence_together():
     assert support.citations[0].quote == SHIPPING.text
 
 
-def test_what_may_use_no_foreign_word_is_said_whole():
-    support = check("Express delivery costs $14.95.", SHOWN, 1)
-    (citation,) = support.citations
-    assert "\n" not in citation.quote
-    assert support.sentence == citation.quote.removeprefix("- ") + " [1]"
-    assert check("Express delivery gladly costs $14.95.", SHOWN, 1) is None
+@pytest.mark.parametrize("sentence", [
+    "Express delivery costs $14.95.", "Express delivery takes 1 to 2 business costs. [2]", "express delivery 1 to days",
+])  # fmt: skip
+def test_a_small_models_sentence_chooses_a_rule_that_is_said_whole(sentence):
+    support = choose(sentence, SHOWN)
+    assert support.sentence == "Express delivery takes 1 to 2 business days and costs $14.95. [1]"
+    assert [c.quote for c in support.citations] == ["- Express delivery takes 1 to 2 business days and costs $14.95."]
+
+
+@pytest.mark.parametrize("sentence", ["I could not find that in our help pages.", "", "...", "[1]"])
+def test_a_sentence_that_resembles_no_rule_chooses_none(sentence):
+    assert choose(sentence, SHOWN) is None
+
+
+def test_small_talk_is_chosen_without_a_citation():
+    assert choose("Hello, welcome to Fernhill!", (SMALL_TALK,)) == Support(SMALL_TALK.text, ())
 
 
 def test_rules_of_two_passages_may_not():

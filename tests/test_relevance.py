@@ -15,7 +15,7 @@ SMALL_TALK = replace(SHIPPING, text="Hello, and welcome!", cite=False)
 def test_a_rule_that_hardly_answers_is_not_relevant():
     passage = Passage("p", "d", "Shipping", "Costs", "- Standard costs $5.95.\n- Express costs $14.95.", "en")
     standard, express = (cite(1, passage, line) for line in passage.text.splitlines())
-    hits = [Hit(passage, 0.9, (0.8, 0.1))]
+    hits = [Hit(passage, 0.9, (0.8, 0.05))]
     assert is_relevant(standard, hits, 0.5)
     assert not is_relevant(express, hits, 0.5)
     assert not is_relevant(cite(1, passage, passage.text), hits, 0.5), "both rules may answer, or none is told"

@@ -91,6 +91,15 @@ def test_long_rows_are_skipped_and_counted(shop):
     assert (made.items, made.rows, len(made.too_long)) == ([], 0, len(rows))
 
 
+def test_a_base_that_need_not_abstain_learns_answers_only(shop):
+    folder, _, library, scribe = shop
+    rows = read_rows(folder / "data/train.jsonl", library.by_id)
+    answered = [row for row in rows if row.passages]
+
+    assert 0 < len(answered) < len(rows)
+    assert examples(rows, library, scribe, Config(abstain=False), "0", fold=False).rows == len(answered)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
