@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from bot import __version__, chat, desk, desk_socket, refusals, wire
+from bot import __version__, asyncapi, chat, desk, desk_socket, refusals
 from bot.demo import SampleShop
 from bot.errors import StoreError
 from bot.health import Health
@@ -103,13 +103,13 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
 
     @app.get("/v1/schema.json", tags=["chat"])
     async def schema() -> dict[str, Any]:
-        """JSON Schema of every frame that the sockets read."""
-        return wire.json_schema()
+        """JSON Schema of every frame that the sockets read and send."""
+        return asyncapi.json_schema()
 
     @app.get("/v1/asyncapi.json", tags=["chat"])
-    async def asyncapi() -> dict[str, Any]:
+    async def sockets_document() -> dict[str, Any]:
         """AsyncAPI 3.0 document of both sockets."""
-        return wire.asyncapi("Shoptalk chat", __version__)
+        return asyncapi.document("Shoptalk chat", __version__)
 
     @app.get("/widget.js", include_in_schema=False)
     async def widget() -> FileResponse:

@@ -1,4 +1,4 @@
-"""Every frame as a Pydantic model; JSON Schema and the AsyncAPI document come from here.
+"""Every frame that is read, as a Pydantic model; those that are sent are described in wire_sent.py and wire_desk.py.
 
 Knows shapes only: no socket, no store. `parse` reads a frame of the shopper or of a human agent,
 `envelope` writes one.
@@ -245,7 +245,7 @@ def event_frame(event: Event) -> dict[str, Any]:
     }  # fmt: skip
 
 
-PRIVATE = ("mood", "note", "passage_ids")
+PRIVATE = ("mood", "note", "passage_ids", "client_id")
 """Fields of an event's data that only the desk may read."""
 
 
@@ -261,40 +261,3 @@ def language_of(locale: str | None, text: str = "") -> Language:
         han = sum("\u4e00" <= c <= "\u9fff" for c in letters)
         return "zh" if han * 5 >= len(letters) else "en"
     return "zh" if (locale or "").lower().startswith("zh") else "en"
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of every frame that is read."""
-    return {
-        side: {name: model.model_json_schema() for name, model in frames.items()}
-        for side, frames in (("shopper", SHOPPER_FRAMES), ("agent", AGENT_FRAMES))
-    }
-
-
-def asyncapi(title: str, version: str) -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of both sockets."""
-
-    def channel(address: str, side: str, frames: Mapping[str, type[Frame]]) -> dict[str, Any]:
-        return {
-            "address": address,
-            "messages": {name: {"$ref": f"#/components/messages/{side}.{name}"} for name in frames},
-        }
-
-    return {
-        "asyncapi": "3.0.0",
-        "info": {"title": title, "version": version},
-        "channels": {
-            "chat": channel("/v1/chat", "shopper", SHOPPER_FRAMES),
-            "agent": channel("/v1/agent", "agent", AGENT_FRAMES),
-        },
-        "operations": {
-            side: {"action": "receive", "channel": {"$ref": f"#/channels/{side}"}} for side in ("chat", "agent")
-        },
-        "components": {
-            "messages": {
-                f"{side}.{name}": {"name": name, "payload": model.model_json_schema()}
-                for side, frames in (("shopper", SHOPPER_FRAMES), ("agent", AGENT_FRAMES))
-                for name, model in frames.items()
-            }
-        },
-    }

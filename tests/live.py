@@ -16,11 +16,12 @@ from bot.drain import drain
 from bot.limits import Limits
 from bot.live import Live
 from bot.sockets import Door
+from tests import told
 from tests.parts import make_bot
 
 
 class Client:
-    """A shopper's socket that keeps what it receives."""
+    """A socket that keeps what it receives, once it is held to its model."""
 
     def __init__(self, ws):
         self.ws, self.got = ws, []
@@ -29,7 +30,7 @@ class Client:
         await self.ws.send(json.dumps({"v": 1, "type": type, "data": data}))
 
     async def next(self, timeout=20):
-        frame = json.loads(await asyncio.wait_for(self.ws.recv(), timeout))
+        frame = told.read(await asyncio.wait_for(self.ws.recv(), timeout), self.ws.request.path)
         self.got.append(frame)
         return frame
 

@@ -9,6 +9,8 @@ import socket
 import struct
 from contextlib import asynccontextmanager
 
+from tests import told
+
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUED = 1, 2, 8, 9, 10, 0
 
 
@@ -32,8 +34,8 @@ def frame(opcode, payload=b"", *, fin=True, mask=True, reserved=0, length=None):
 class RawSocket:
     """An open connection after its handshake."""
 
-    def __init__(self, reader, writer):
-        self.reader, self.writer = reader, writer
+    def __init__(self, reader, writer, path):
+        self.reader, self.writer, self.path = reader, writer, path
 
     def write(self, *pieces):
         self.writer.write(b"".join(pieces))
@@ -56,8 +58,8 @@ class RawSocket:
         async with asyncio.timeout(timeout):
             while True:
                 opcode, payload = await self.read()
-                if opcode == TEXT and (told := json.loads(payload))["type"] == type:
-                    return told["data"]
+                if opcode == TEXT and (frame := told.read(payload, self.path))["type"] == type:
+                    return frame["data"]
 
     async def closed(self, timeout=20):
         """The close code that comes; None if the connection ends without one."""
@@ -86,6 +88,6 @@ async def raw_socket(url, path="/v1/chat", *, holds=1 << 16):
     )
     assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     try:
-        yield RawSocket(reader, writer)
+        yield RawSocket(reader, writer, path)
     finally:
         writer.transport.abort()

@@ -64,7 +64,7 @@ async def test_a_message_that_was_written_but_never_answered_is_answered_when_it
 
 async def passing(server, shopper, conversation, *frames):
     """What the shopper hears of these frames that are not in the log."""
-    for type, data in (*frames, ("typing", {"on": True, "role": "human"})):
+    for type, data in (*frames, ("typing", {"on": True, "role": "human", "name": "Anna"})):
         await server.live.publish(conversation, type, data)
     before = len(shopper.got)
     await shopper.until("typing")

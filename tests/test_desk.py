@@ -281,6 +281,6 @@ async def test_health_metrics_and_schemas_are_served(tmp_path):
         assert (await http.get("/healthz")).text == "ok"
         assert (await http.get("/readyz")).json()["ready"] is True
         assert "shoptalk_queue_waiting 0" in (await http.get("/metrics")).text
-        assert "message.send" in (await http.get("/v1/schema.json")).json()["shopper"]
+        assert "message.send" in (await http.get("/v1/schema.json")).json()["chat"]["receive"]
         assert (await http.get("/v1/asyncapi.json")).json()["asyncapi"] == "3.0.0"
         assert (await http.get("/demo/token", params={"shopper": "shopper-1001"})).status_code == 404

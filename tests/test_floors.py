@@ -13,7 +13,8 @@ FLOORS = {
     4: "__main__ run websocket wiring settings",
     3: "server health drain chat desk desk_socket seats sockets refusals outbox limits live tokens demo",
     2: "turn engine retrieval sentiment store bus orders",
-    1: "prompt claims evidence relevance escalation handoff wire protocols history asked_orders parts reading models",
+    1: "prompt claims evidence relevance escalation handoff wire wire_sent wire_desk asyncapi protocols history "
+    "asked_orders parts reading models",
     0: "types errors",
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names.split()}

@@ -14,6 +14,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, WebSocketException
 
+from tests import told
 from tests.faults.oracle import Known, Oracle
 
 SAYINGS = (
@@ -48,10 +49,12 @@ class Tab:
     async def _read(self) -> None:
         try:
             async for raw in self.ws:
-                self._heard(json.loads(raw))
+                self._heard(told.read(raw, "/v1/chat"))
                 self.news.set()
         except (OSError, WebSocketException):
             pass
+        except ValueError as error:
+            self.oracle.breaks(f"{self.id}: a frame that no model describes: {error}")
         finally:
             self.news.set()
 
@@ -117,7 +120,7 @@ async def open_tab(url: str, oracle: Oracle, conversation_id: str | None = None,
             token = oracle.conversations[conversation_id].resume_token
             hello |= {"conversation_id": conversation_id, "resume_token": token}
         await ws.send(json.dumps({"v": 1, "type": "hello", "data": hello}))
-        welcome = json.loads(await ws.recv())
+        welcome = told.read(await ws.recv(), "/v1/chat")
     if welcome["type"] != "welcome":
         await ws.close()
         raise TimeoutError(str(welcome))
