@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ FRAMES: dict[str, dict[str, Mapping[str, type[BaseModel]]]] = {
 """By socket, and by what the server does with them."""
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     """JSON Schema of every frame, by socket and direction; each stands alone."""
     return {
@@ -24,6 +26,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+@cache
 def document(title: str, version: str) -> dict[str, Any]:
     """The AsyncAPI 3.0 document of both sockets, from where the server stands."""
     channels: dict[str, Any] = {}

@@ -102,14 +102,14 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
         return PlainTextResponse("\n".join(lines) + "\n")
 
     @app.get("/v1/schema.json", tags=["chat"])
-    async def schema() -> dict[str, Any]:
+    async def schema() -> JSONResponse:
         """JSON Schema of every frame that the sockets read and send."""
-        return asyncapi.json_schema()
+        return JSONResponse(asyncapi.json_schema())
 
     @app.get("/v1/asyncapi.json", tags=["chat"])
-    async def sockets_document() -> dict[str, Any]:
+    async def sockets_document() -> JSONResponse:
         """AsyncAPI 3.0 document of both sockets."""
-        return asyncapi.document("Shoptalk chat", __version__)
+        return JSONResponse(asyncapi.document("Shoptalk chat", __version__))
 
     @app.get("/widget.js", include_in_schema=False)
     async def widget() -> FileResponse:
