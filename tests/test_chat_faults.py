@@ -100,7 +100,7 @@ async def test_text_that_utf8_cannot_carry_is_sent_all_the_same(tmp_path):
     async with house(tmp_path) as server, server.chat() as shopper:
         conversation = (await shopper.until("welcome"))["conversation_id"]
         store = server.live.bot.store
-        data = {"message_id": "m_1", "role": "system", "text": "\ud800 你好"}
+        data = {"message_id": "m_1", "role": "shopper", "text": "\ud800 你好"}
         await server.live.announce(await store.append(conversation, "message.created", data))
         assert (await shopper.until("message.created"))["data"]["text"] == "? 你好"
 
