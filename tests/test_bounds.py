@@ -38,7 +38,7 @@ async def test_a_reader_that_never_reads_is_closed_at_the_bound_and_resumes(tmp_
         welcome = await slow.until("welcome")
         [sock] = server.door.open
         store, conversation, most = server.live.bot.store, welcome["conversation_id"], 0
-        text = {"message_id": "m", "role": "system", "text": "x" * 20_000}
+        text = {"message_id": "m", "role": "human", "text": "x" * 20_000}
         async with server.chat() as other, asyncio.timeout(20):
             while sock in server.door.open:
                 event = await store.append(conversation, "message.created", text)
@@ -80,7 +80,7 @@ async def test_a_log_longer_than_the_bound_is_caught_up_with(tmp_path):
     async with house(tmp_path) as server:
         async with server.chat() as shopper:
             welcome = (await shopper.until("welcome"))["data"]
-        text = {"message_id": "m", "role": "system", "text": "x" * 10_000}
+        text = {"message_id": "m", "role": "human", "text": "x" * 10_000}
         for _ in range(60):
             await server.live.bot.store.append(welcome["conversation_id"], "message.created", text)
         again = {key: welcome[key] for key in ("conversation_id", "resume_token")}
