@@ -46,7 +46,7 @@ class Client:
 class House:
     """A running server and what it stands on."""
 
-    def __init__(self, url, live, signer, door, uvicorn_server):
+    def __init__(self, url, live, signer, door, uvicorn_server=None):
         self.url, self.live, self.signer, self.door = url, live, signer, door
         self._uvicorn = uvicorn_server
 
