@@ -16,7 +16,7 @@ import psycopg
 from tests.faults.oracle import TOLD, Oracle
 
 Log = list[tuple[int, str, int, dict[str, Any]]]
-PRIVATE = ("mood", "note", "passage_ids")
+PRIVATE = ("mood", "note", "passage_ids", "client_id")
 
 
 class Rows(NamedTuple):
