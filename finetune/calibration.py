@@ -112,7 +112,11 @@ def fit(sought: Sequence[Sought], shelf: Shelf, reader: Reranker) -> Calibration
 
 
 def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: Calibration) -> Calibration:
-    """How probably a rule answers, and whether any does."""
+    """How probably a rule answers, and whether any does, were as many questions unanswerable as not.
+
+    What share is, no shop knows before it is asked; so at one half, as large a share of the answerable is refused as of
+    the others is not, or nearly.
+    """
     read, kept, size = [], [], len(shelf.passages)
     for s in sought:
         total, rules = read_sought(s, shelf, reader, half)
@@ -129,7 +133,7 @@ def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: C
             for s, (p, rules) in zip(kept, read, strict=True)
         ]
     )
-    return replace(half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept])))
+    return replace(half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept]), balanced=True))
 
 
 def read_sought(s: Sought, shelf: Shelf, reader: Reranker, fitted: Calibration) -> tuple[np.ndarray, Rules | None]:
@@ -253,6 +257,9 @@ def measure(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, fitted: Ca
         yes, no = np.array(passed), np.array(kept_out)
         found["answerable kept at 0.5"] = float(np.mean(yes >= 0.5))
         found["unanswerable rejected at 0.5"] = float(np.mean(no < 0.5))
+        equal = min(np.linspace(0, 1, 201), key=lambda t: abs(np.mean(yes >= t) - np.mean(no < t)))
+        found["threshold where as many answerable are rejected as unanswerable kept"] = float(equal)
+        found["rejected and kept right there"] = float(np.mean(yes >= equal))
         found["threshold for 95 % answerable"] = float(np.quantile(yes, 0.05))
         found["unanswerable rejected there"] = float(np.mean(no < np.quantile(yes, 0.05)))
         found["area under ROC"] = float(np.mean(yes[:, None] > no[None]))
