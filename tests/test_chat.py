@@ -106,10 +106,12 @@ async def test_hanging_up_before_the_first_delta_cancels_after_the_grace(tmp_pat
         async with server.chat() as shopper:
             await shopper.send("message.send", client_id="1", text=QUESTION)
             ack = await shopper.until("ack")
-        while not any(
-            e.type == "message.completed" for e in await server.live.bot.store.events(ack["conversation_id"])
-        ):
-            await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                while not engine.running:  # Stopped before, a turn ends without a word.
+                    await asyncio.sleep(0.001)
+        async with asyncio.timeout(20):
+            while await server.live.bot.store.unfinished():
+                await asyncio.sleep(0.01)
         last = (await server.live.bot.store.events(ack["conversation_id"]))[-1]
         assert last.data["outcome"] == "truncated"
         assert engine.running == 0
