@@ -121,6 +121,13 @@ async def until_one_ends(*jobs: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _unheard(acting: asyncio.Task[None]) -> None:
+    """A frame was carried out after its socket had ended: only what failed here is worth a line."""
+    error = None if acting.cancelled() else acting.exception()
+    if error is not None and not isinstance(error, (WebSocketDisconnect, RuntimeError, Closed, Full, FrameError)):
+        log.error("frame not carried out: %s", error)
+
+
 class Socket:
     """An open socket: frames in and out, and its heartbeat.
 
@@ -209,8 +216,12 @@ class Socket:
                 bad = self._bad(error, bad)
                 continue
             bad = 0
+            acting = asyncio.create_task(act(frame))
             try:
-                await asyncio.shield(act(frame))
+                await asyncio.shield(acting)
+            except asyncio.CancelledError:
+                acting.add_done_callback(_unheard)
+                raise
             except FrameError as error:
                 self.send("error", frame_error(error))
             except StoreError as error:

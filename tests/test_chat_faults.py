@@ -1,8 +1,10 @@
 """The shopper's door when something goes wrong: writes that fail, sockets that go, frames that come too late or too fast."""
 
 import asyncio
+import gc
 
 import pytest
+from fastapi import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed
 
 from bot import wire
@@ -22,6 +24,30 @@ async def test_a_message_that_cannot_be_written_is_not_acked_and_may_be_sent_aga
         await shopper.send("message.send", client_id="1", text=QUESTION)
         await shopper.until("ack")
         await shopper.until("message.completed")
+
+
+async def test_what_fails_for_want_of_a_socket_leaves_no_traceback(tmp_path, caplog, monkeypatch):
+    began, go_on, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def act(session, frame):
+        began.set()
+        await go_on.wait()
+        gone.set()
+        raise WebSocketDisconnect
+
+    monkeypatch.setattr("bot.chat._Session._act", act)
+    async with house(tmp_path) as server:
+        async with server.chat() as shopper:
+            await shopper.until("welcome")
+            await shopper.send("typing", on=True)
+            await asyncio.wait_for(began.wait(), 5)
+        while server.door.open:  # until the server has noticed
+            await asyncio.sleep(0.005)
+        go_on.set()
+        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.sleep(0)
+        gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_message_whose_sender_hung_up_while_it_was_written_is_answered(tmp_path):
