@@ -21,7 +21,7 @@ from tests.faults.trace import STRACE
 
 AGENTS = {name: f"{name}-has-a-long-key" for name in ("anna", "ben", "chen", "dina")}
 SECRET = "f" * 48
-START_S = 60.0
+START_S = 180.0
 PRELOADED = [
     "tests.faults.server", "uvicorn.main", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.websockets_sansio_impl", "bot.server", "bot.bus.memory", "psycopg", "pydantic.v1",
