@@ -38,7 +38,7 @@ def ack_before_commit() -> None:
             except Exception as error:
                 told.set_exception(error)
                 raise
-            time.sleep(0.01)
+            time.sleep(0.1)  # long enough for the ack to leave on a busy machine too
 
         self._jobs.put(sqlite.Job(early, Future()))
         return await asyncio.wrap_future(told)
