@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import WebSocket, WebSocketDisconnect
+from fastapi.responses import PlainTextResponse
 
 from bot import limits, tokens, wire
 from bot.errors import FrameError, StoreError
@@ -67,6 +68,8 @@ def origin_allowed(origin: str | None, host: str | None, origins: frozenset[str]
 
 async def serve(ws: WebSocket, door: Door, session: Callable[[Socket], Awaitable[None]]) -> None:
     """One socket from its start to its end, closed with the code that says why."""
+    if door.draining.is_set() and "x-forwarded-for" in ws.headers:  # The proxy asks another replica.
+        return await ws.send_denial_response(PlainTextResponse("draining", 503))
     await ws.accept()
     if not origin_allowed(ws.headers.get("origin"), ws.headers.get("host"), door.origins):
         return await ws.close(wire.CLOSE["origin_refused"], "origin refused")

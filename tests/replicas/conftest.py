@@ -130,12 +130,12 @@ class Shop:
         for replica in dead:
             replica.wait()
 
-    async def kill_who_answers(self, conversation_id: str) -> None:
-        """kill -9 for the replica that tells this conversation's turn."""
+    async def who_answers(self, conversation_id: str) -> Replica:
+        """The replica that tells this conversation's turn."""
         found = text("SELECT holder FROM messages WHERE conversation_id = :id AND outcome IS NULL")
         holder = await self.store._database.read(lambda c: c.execute(found, {"id": conversation_id}).scalar_one())
         [answering] = [replica for replica in self.replicas if replica.holder == holder]
-        answering.kill()
+        return answering
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -87,7 +88,7 @@ async def test_a_replica_killed_in_the_middle_of_an_answer_loses_nothing(shop):
         welcome = await shopper.until("welcome")
         await shopper.send("message.send", client_id="1", text=QUESTION)
         first = (await shopper.until("message.delta", index=1))["data"]["message_id"]
-        await shop.kill_who_answers(welcome["data"]["conversation_id"])
+        (await shop.who_answers(welcome["data"]["conversation_id"])).kill()
         with pytest.raises(ConnectionClosed):
             await shopper.until("never")
     shop.go()
@@ -107,6 +108,29 @@ async def test_a_replica_killed_in_the_middle_of_an_answer_loses_nothing(shop):
         )
     created = [f["data"]["message_id"] for f in (*shopper.got, *again.got) if f["type"] == "message.created"]
     assert [done["reply_to"] for done in await completed(shop, one["conversation_id"])] == created
+
+
+async def test_a_replica_that_drains_ends_its_answers_and_others_take_whoever_comes(shop):
+    """P16, behind a proxy."""
+    async with shop.front.chat() as shopper:
+        welcome = await shopper.until("welcome")
+        await shopper.send("message.send", client_id="1", text=QUESTION)
+        await shopper.until("message.delta")
+        going = await shop.who_answers(welcome["data"]["conversation_id"])
+        going.process.terminate()
+        async with asyncio.timeout(20), httpx.AsyncClient(base_url=going.url) as http:
+            while (await http.get("/readyz")).status_code != 503:
+                await asyncio.sleep(0.01)
+        for _ in range(6):
+            async with shop.front.chat(**resume(welcome, last_seq=1)) as other:
+                await other.until("message.delta")
+        shop.go()
+        assert (await shopper.until("message.completed"))["data"]["outcome"] == "answered"
+        with pytest.raises(ConnectionClosed) as closed:
+            await shopper.until("never")
+        assert closed.value.rcvd.code == wire.CLOSE["going_away"]
+    assert await asyncio.to_thread(going.process.wait, 30) == 0
+    assert len(await completed(shop, welcome["data"]["conversation_id"])) == 1
 
 
 async def test_a_human_agent_serves_a_shopper_of_the_other_replica(shop):
