@@ -121,8 +121,9 @@ async def test_a_replica_that_drains_ends_its_answers_and_others_take_whoever_co
         async with asyncio.timeout(20), httpx.AsyncClient(base_url=going.url) as http:
             while (await http.get("/readyz")).status_code != 503:
                 await asyncio.sleep(0.01)
-        for _ in range(6):
-            async with shop.front.chat(**resume(welcome, last_seq=1)) as other:
+        async with AsyncExitStack() as others:
+            for _ in range(6):  # more than the one that goes holds by now
+                other = await others.enter_async_context(shop.front.chat(**resume(welcome, last_seq=1)))
                 await other.until("message.delta")
         shop.go()
         assert (await shopper.until("message.completed"))["data"]["outcome"] == "answered"
