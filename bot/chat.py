@@ -110,7 +110,7 @@ class _Session:
             await self._position()
 
     async def _position(self) -> None:
-        if position := (await self.live.positions()).get(self.conversation.id):
+        if position := (await self.live.news.positions()).get(self.conversation.id):
             self.sock.send("queue.position", position)
 
     # Events out
@@ -187,7 +187,7 @@ class _Session:
             case wire.HandoffRequest():
                 await self._request_person()
             case wire.Typing():
-                await self.live.publish(conversation_id, "typing", {"on": frame.on, "role": "shopper"})
+                await self.live.news.publish(conversation_id, "typing", {"on": frame.on, "role": "shopper"})
             case wire.Feedback():
                 log = await turn.whole_log(self.store, conversation_id)
                 if frame.message_id not in {e.data["message_id"] for e in log if e.type == "message.completed"}:
@@ -218,7 +218,7 @@ class _Session:
 
     async def _append(self, type: str, frame: wire.Frame) -> None:
         data = frame.model_dump(exclude={"type"}, exclude_none=True)
-        await self.live.announce(await self.store.append(self.conversation.id, type, data))
+        await self.live.news.announce(await self.store.append(self.conversation.id, type, data))
 
     async def _message(self, frame: wire.MessageSend) -> None:
         event, new = await self.store.append_message(
@@ -229,7 +229,7 @@ class _Session:
             self.sock.send("ack", {"client_id": frame.client_id, "message_id": message_id, "seq": event.seq})
         finally:  # It is in the log: it is answered, though nobody may be there to hear the ack.
             if new:
-                await self.live.announce(event)
+                await self.live.news.announce(event)
             self.live.start(self.conversation.id)
 
     async def _request_person(self) -> None:
@@ -249,7 +249,7 @@ class _Session:
             "asked_for_person",
             language=language,
             passage_ids=told.passage_ids,
-            announce=self.live.announce,
+            announce=self.live.news.announce,
         )
         await self.live.stop(conversation.id)
 

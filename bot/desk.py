@@ -41,7 +41,7 @@ class Desk:
         self.live, self.store = live, live.bot.store
         self.capacity, self.lease_s = capacity, lease_s
         self.seats = Seats(live.bus)
-        live.slots = lambda: self.seats.taken() * capacity
+        live.news.slots = lambda: self.seats.taken() * capacity
 
     @asynccontextmanager
     async def seat(self, agent: Agent) -> AsyncIterator[asyncio.Event]:
@@ -56,7 +56,7 @@ class Desk:
     async def _seated(self) -> None:
         """Who waits is told how long, now that somebody has come or gone."""
         try:
-            await self.live.queue_changed()
+            await self.live.news.queue_changed()
         except StoreError as error:
             log.error("queue not told: %s", error)
 
@@ -116,7 +116,7 @@ class Desk:
                     raise IdempotencyConflict("This `client_id` was used for another text.")
                 return {"message_id": data["message_id"], "seq": event.seq, "client_id": client_id}
         event = await self.store.append(conversation_id, "message.created", data, epoch=conversation.epoch)
-        await self.live.announce(event)
+        await self.live.news.announce(event)
         return {"message_id": data["message_id"], "seq": event.seq, "client_id": client_id}
 
     async def events(self, conversation_id: str, after: int, wait_s: float) -> list[dict[str, Any]]:
@@ -154,8 +154,8 @@ class Desk:
                 log.error("leases not checked: %s", error)
 
     async def _changed(self, conversation_id: str) -> None:
-        await self.live.grown(conversation_id)
-        await self.live.queue_changed()
+        await self.live.news.grown(conversation_id)
+        await self.live.news.queue_changed()
 
 
 # REST

@@ -14,7 +14,7 @@ from fastapi import WebSocket
 from bot import handoff, sockets, wire
 from bot.desk import Agent, Desk, joined
 from bot.errors import FrameError
-from bot.live import DESK
+from bot.news import DESK
 from bot.sockets import Closed, Door, Socket
 
 
@@ -134,7 +134,7 @@ class _Session:
                 raise FrameError("bad_frame", "`conversation_id`: Field required.", "conversation_id", frame.client_id)
             case wire.Typing() if frame.conversation_id in self.watching:
                 data = {"on": frame.on, "role": "human", "name": agent.name}
-                await desk.live.publish(frame.conversation_id, "typing", data)
+                await desk.live.news.publish(frame.conversation_id, "typing", data)
             case wire.QueueSnapshot():
                 sock.send("queue.snapshot", await desk.queue())
             case wire.AgentHello():

@@ -1,4 +1,4 @@
-"""What is under way in this process: running turns, the deltas of answers in flight, who is told.
+"""What is under way in this process: running turns, the deltas of answers in flight, who listens.
 
 Between the doors and the story: knows neither sockets nor models, and decides nothing. Which process tells
 a turn is settled in the store, by a lease; what processes say to one another over the bus may be lost.
@@ -11,21 +11,20 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot import handoff, turn, wire
+from bot import turn
 from bot.errors import LeaseLost, StoreError
+from bot.news import News
 from bot.parts import Bot
 from bot.protocols import Bus
-from bot.types import Event, Outcome
+from bot.types import Outcome
 
 log = logging.getLogger(__name__)
 
-HANDLE_S = 240.0
-"""How long a human agent holds a conversation, for estimates until enough have been closed to know."""
 RETRY_S = 1.0
 """After a failure of the database a turn is told again, first after so long, then after twice as long, and so on."""
 LONGEST_RETRY_S = 30.0
@@ -35,8 +34,6 @@ SWEEP_S = 2.0
 """How often leases are renewed, and turns looked for that nobody tells."""
 SWEPT = 1000
 """Turns that are taken up at a time at most."""
-DESK = "desk"
-"""Topic of what all human agents see."""
 TURNS = "turns"
 """Topic of what processes ask of one another about turns under way."""
 
@@ -61,7 +58,7 @@ class _Line:
 
 
 class Live:
-    """Runs turns and tells listeners.
+    """Runs turns, as long as somebody listens.
 
     Args:
         grace_s: how long an answer is still written after the last listener has gone.
@@ -70,50 +67,14 @@ class Live:
 
     def __init__(self, bot: Bot, bus: Bus, *, grace_s: float, retry_s: float = RETRY_S) -> None:
         self.bot, self.bus, self.grace_s, self.retry_s = bot, bus, grace_s, retry_s
+        self.news = News(bot.store, bus)
         self._me = secrets.token_hex(8)
         self._lines: dict[str, _Line] = {}
         self._lost: set[asyncio.Task[Outcome]] = set()
         """Turns that another process held when the leases were last renewed."""
         self._closing = asyncio.Event()
-        self.slots: Callable[[], int] = lambda: 0
-        """Conversations that the human agents at the desk may hold together."""
         self.outcomes: dict[str, int] = {}
         """Turns that ended in this process, by outcome."""
-
-    # Telling
-
-    async def publish(self, conversation_id: str, type: str, data: Mapping[str, Any]) -> None:
-        """A frame that is not in the log, to everyone who listens to the conversation."""
-        await self.bus.publish(conversation_id, wire.envelope(type, conversation_id, data))
-
-    async def announce(self, event: Event) -> None:
-        """A committed event, to everyone who listens to its conversation."""
-        await self.bus.publish(event.conversation_id, wire.event_frame(event))
-        if event.type == "owner.changed":
-            await self.queue_changed()
-
-    async def grown(self, conversation_id: str) -> None:
-        """The log has grown by events that this process does not hold: listeners read them."""
-        await self.bus.publish(conversation_id, {"type": "log.grown"})
-
-    async def queue_changed(self) -> None:
-        """Tell the desk, and each shopper who waits where they stand now."""
-        await self.bus.publish(DESK, {"type": "queue.changed"})
-        for conversation_id, position in (await self.positions()).items():
-            await self.publish(conversation_id, "queue.position", position)
-
-    async def positions(self) -> dict[str, dict[str, Any]]:
-        """Each waiting conversation's place as its shopper is told; `eta_s` is None with nobody at the desk."""
-        queue = await self.bot.store.queue()
-        waiting = [h.conversation_id for h in queue if h.agent_id is None]
-        held = len(queue) - len(waiting)
-        return {
-            conversation_id: {
-                "position": place,
-                "eta_s": handoff.eta_s(place, slots=self.slots(), held=held, handle_s=HANDLE_S),
-            }
-            for place, conversation_id in enumerate(waiting, 1)
-        }
 
     # Running turns
 
@@ -156,15 +117,15 @@ class Live:
 
     async def _ended(self, conversation_id: str) -> None:
         """A turn's end was written, but perhaps nobody was told."""
-        await self.grown(conversation_id)
-        await self.queue_changed()
+        await self.news.grown(conversation_id)
+        await self.news.queue_changed()
 
     async def _pause(self, conversation_id: str, failures: int, error: StoreError) -> bool:
         """Wait until a turn is told again; False if this process ends before."""
         pause_s = retry_pause_s(failures, self.retry_s)
         log.error("turn told again in %.0f s: %s", pause_s, error)
         if not failures:
-            await self.publish(
+            await self.news.publish(
                 conversation_id, "error",
                 {"code": "try_later", "message": "Your message is kept; the answer takes a little longer.",
                  "retryable": True, "request_id": uuid.uuid4().hex[:12]},
@@ -181,11 +142,11 @@ class Live:
                 line.answer_id = data["message_id"]
             elif type == "message.delta":
                 line.deltas.append(dict(data))
-            await self.publish(conversation_id, type, data)
+            await self.news.publish(conversation_id, type, data)
 
         began = time.perf_counter()
         story = line.story = asyncio.create_task(
-            turn.answer(self.bot, conversation_id, message_id, emit=emit, announce=self.announce)
+            turn.answer(self.bot, conversation_id, message_id, emit=emit, announce=self.news.announce)
         )
         try:
             outcome: Outcome = await story
@@ -324,9 +285,9 @@ class Live:
         """Tell the answer in flight once more: listeners leave out what they know."""
         if (found := self.in_flight(conversation_id)) is not None:
             answer_id, deltas = found
-            await self.publish(conversation_id, "message.started", {"message_id": answer_id})
+            await self.news.publish(conversation_id, "message.started", {"message_id": answer_id})
             for delta in deltas:
-                await self.publish(conversation_id, "message.delta", delta)
+                await self.news.publish(conversation_id, "message.delta", delta)
 
     async def aclose(self, timeout_s: float = 20.0) -> None:
         """Let running answers finish for a while, then record them as cancelled."""

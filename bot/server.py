@@ -98,7 +98,7 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
     async def metrics() -> PlainTextResponse:
         lines = ["# TYPE shoptalk_turns_total counter"]
         lines += [f'shoptalk_turns_total{{outcome="{o}"}} {n}' for o, n in sorted(live.outcomes.items())]
-        lines += ["# TYPE shoptalk_queue_waiting gauge", f"shoptalk_queue_waiting {len(await live.positions())}"]
+        lines += ["# TYPE shoptalk_queue_waiting gauge", f"shoptalk_queue_waiting {len(await live.news.positions())}"]
         return PlainTextResponse("\n".join(lines) + "\n")
 
     @app.get("/v1/schema.json", tags=["chat"])

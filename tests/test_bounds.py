@@ -42,7 +42,7 @@ async def test_a_reader_that_never_reads_is_closed_at_the_bound_and_resumes(tmp_
         async with server.chat() as other, asyncio.timeout(20):
             while sock in server.door.open:
                 event = await store.append(conversation, "message.created", text)
-                await server.live.announce(event)
+                await server.live.news.announce(event)
                 most = max(most, sock._outbox.bytes)
             await other.send("message.send", client_id="1", text=QUESTION)
             await other.until("message.completed")

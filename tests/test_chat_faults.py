@@ -91,7 +91,7 @@ async def test_a_message_that_was_written_but_never_answered_is_answered_when_it
 async def passing(server, shopper, conversation, *frames):
     """What the shopper hears of these frames that are not in the log."""
     for type, data in (*frames, ("typing", {"on": True, "role": "human", "name": "Anna"})):
-        await server.live.publish(conversation, type, data)
+        await server.live.news.publish(conversation, type, data)
     before = len(shopper.got)
     await shopper.until("typing")
     return [f["type"] for f in shopper.got[before:-1]]
@@ -127,7 +127,7 @@ async def test_text_that_utf8_cannot_carry_is_sent_all_the_same(tmp_path):
         conversation = (await shopper.until("welcome"))["conversation_id"]
         store = server.live.bot.store
         data = {"message_id": "m_1", "role": "shopper", "text": "\ud800 你好"}
-        await server.live.announce(await store.append(conversation, "message.created", data))
+        await server.live.news.announce(await store.append(conversation, "message.created", data))
         assert (await shopper.until("message.created"))["data"]["text"] == "? 你好"
 
 

@@ -203,7 +203,7 @@ async def test_a_human_agent_sits_at_one_place(tmp_path):
                 with pytest.raises(ConnectionClosed) as closed:
                     await older.until("never")
                 assert closed.value.rcvd.code == wire.CLOSE["replaced"]
-                assert server.live.slots() == 6
+                assert server.live.news.slots() == 6
                 await newer.send("queue.snapshot")
                 await newer.until("queue.snapshot")
                 await colleague.send("queue.snapshot")
@@ -218,7 +218,7 @@ async def test_a_database_that_fails_as_a_human_agent_sits_down_leaves_no_seat_b
             with pytest.raises(ConnectionClosed) as closed:
                 await agent.until("never")
             assert closed.value.rcvd.code == wire.CLOSE["try_later"]
-        assert server.live.slots() == 0
+        assert server.live.news.slots() == 0
 
 
 async def test_a_human_agent_who_knows_more_than_the_log_starts_it_anew(tmp_path):
@@ -240,7 +240,7 @@ async def test_a_conversation_that_cannot_be_followed_ends_the_human_agents_sock
         await agent.send("claim", conversation_id=conversation)
         await agent.until("agent.joined")
         server.live.bot.store.failing["events"] = 2  # the shopper's socket reads too
-        await server.live.grown(conversation)
+        await server.live.news.grown(conversation)
         with pytest.raises(ConnectionClosed) as closed:
             await agent.until("never")
         assert closed.value.rcvd.code == wire.CLOSE["try_later"]
