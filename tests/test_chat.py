@@ -94,8 +94,8 @@ async def test_an_answer_that_was_given_up_is_not_told_again(tmp_path):
         conversation = (await shopper.until("welcome"))["conversation_id"]
         for answer in ("m_1", "m_2", "m_1"):  # the last one late, from another process
             delta = {"message_id": answer, "index": 0, "text": "-"}
-            await server.live.publish(conversation, "message.delta", delta)
-        await server.live.publish(conversation, "queue.position", {"position": 1, "eta_s": None})
+            await server.live.news.publish(conversation, "message.delta", delta)
+        await server.live.news.publish(conversation, "queue.position", {"position": 1, "eta_s": None})
         await shopper.until("queue.position")
     assert [f["data"]["message_id"] for f in shopper.got if f["type"] == "message.delta"] == ["m_1", "m_2"]
 
