@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bot.live import Live
+from bot.news import News
 from bot.store import log, queue, turns
 from bot.store.sql import SqlStore
 
@@ -39,7 +40,7 @@ POINTS = {
     "after_ack_before_turn": Point(Live, "start", False),
     # its answer
     "after_turn_taken": Point(SqlStore, "take_turn", True, lambda args, result: result),
-    "at_delta": Point(Live, "publish", False, lambda args, result: args[2] == "message.delta"),
+    "at_delta": Point(News, "publish", False, lambda args, result: args[2] == "message.delta"),
     "before_completed_commit": Point(turns, "complete", True),
     "after_completed_before_telling": Point(SqlStore, "complete", True),
     # the queue, between the statements of one transaction and after its commit
