@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import socket
+import sqlite3
 import statistics
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 AT_ONCE = 100
@@ -19,6 +21,7 @@ HANDSHAKE = (
 )
 MASK = bytes(4)  # masked with nothing: servers must unmask all the same
 TEXT, CLOSE = 0x81, 0x88
+PONG = '{"type":"pong"}'
 
 
 class Wire(asyncio.Protocol):
@@ -58,6 +61,8 @@ class Wire(asyncio.Protocol):
                 if not self.closed.done():
                     self.closed.set_result((int.from_bytes(payload[:2], "big"), payload[2:].decode()))
                 self.transport.close()
+            elif b'"type":"ping"' in payload[:20]:
+                self.write(PONG)
             elif opcode == TEXT:
                 self.got.put_nowait(payload)
 
@@ -111,18 +116,14 @@ class Shopper:
         self.wire.write(json.dumps({"type": type, "data": data}))
 
     async def next(self) -> dict[str, Any]:
-        """The next frame; pings are answered."""
-        while True:
-            raw = await self.wire.got.get()
-            if not raw:
-                raise Gone
-            frame = json.loads(raw)
-            if frame["type"] == "ping":
-                self.send("pong", t=0)
-                continue
-            if "seq" in frame:
-                self.seqs.append(frame["seq"])
-            return frame
+        """The next frame."""
+        raw = await self.wire.got.get()
+        if not raw:
+            raise Gone
+        frame = json.loads(raw)
+        if "seq" in frame:
+            self.seqs.append(frame["seq"])
+        return frame
 
     async def until(self, type: str, **data: Any) -> dict[str, Any]:
         """The next frame of this type whose data has these values."""
@@ -131,9 +132,9 @@ class Shopper:
             if frame["type"] == type and all(frame["data"].get(k) == v for k, v in data.items()):
                 return frame
 
-    async def say(self, text: str = "How long does standard delivery take?") -> float:
-        """Send a message; seconds until its ack."""
-        self.sent += 1
+    async def say(self, text: str = "How long does standard delivery take?", *, again: bool = False) -> float:
+        """Send a message, or the last one again; seconds until its ack."""
+        self.sent += not again
         client_id = str(self.sent)
         began = time.perf_counter()
         self.send("message.send", client_id=client_id, text=text)
@@ -161,6 +162,12 @@ async def shoppers(port: int, count: int):
     finally:
         for shopper in all_of_them:
             shopper.close()
+
+
+def hold_all(database: Path) -> None:
+    """Have a human agent hold every conversation: messages go into the log, and nobody answers."""
+    with sqlite3.connect(database, timeout=30) as connection:
+        connection.execute("UPDATE conversations SET owner = 'human:bench'")
 
 
 def rss_kib(pid: int) -> int:
