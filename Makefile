@@ -1,11 +1,11 @@
-# make serve · make test · make faults · make check · make index   (each does its own set-up in .venv)
+# make serve · make test · make faults · make check · make index · make bench   (each does its own set-up in .venv)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help serve test faults check lint index evaluate clean
+.PHONY: help serve test faults check lint index evaluate bench clean
 help:            ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
@@ -42,6 +42,9 @@ lint: $(VENV)/installed-dev     ## ruff and pyright
 	$(BIN)/pyright
 
 check: lint test                ## lint and test
+
+bench: $(VENV)/installed-dev    ## the server under load, beside this machine's limits
+	$(BIN)/python -m tests.bench.load
 
 clean:                          ## remove the environment and the state
 	rm -rf $(VENV) .data

@@ -56,10 +56,10 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
         StoreError: the database failed; the turn has ended once or not at all, and may be told again.
     """
     conversation = await bot.store.conversation(conversation_id)
-    told = read_log(await whole_log(bot.store, conversation_id), message_id)
     if conversation.owner != "bot":
         await bot.store.settle(conversation_id, message_id=message_id, outcome="relayed")
         return "relayed"
+    told = read_log(await whole_log(bot.store, conversation_id), message_id)
     turn = _Turn(bot, conversation, message_id, told, emit, announce)
     try:
         async with asyncio.timeout(bot.turn_timeout_s):

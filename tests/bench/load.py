@@ -158,7 +158,7 @@ async def storm(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
                 try:
                     await shopper.connect(port)
                     last = await shopper.hello()
-                    while not shopper.seqs or shopper.seqs[-1] < last:
+                    while max(shopper.seqs, default=0) < last:
                         await shopper.next()
                     break
                 except (OSError, Gone):
@@ -253,8 +253,12 @@ async def websockets(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     found = {}
     for name in ("ours", "websockets-sansio", "wsproto"):
         async with bare_echo(name) as (port, pid):
-            each = await memory(port, pid, "/", args.clients)
-            found[name] = {"echoes_per_s": round(await echoes_per_second(port, 100, args.seconds)), "kib_each": each}
+            each, spent = await memory(port, pid, "/", args.clients), cpu_s(pid)
+            echoes = await echoes_per_second(port, 100, args.seconds)
+            spent = cpu_s(pid) - spent
+        found[name] = {
+            "echoes_per_s": round(echoes), "cpu_us_each": round(1e6 * spent / (echoes * args.seconds)), "kib_each": each,
+        }  # fmt: skip
     return found
 
 
