@@ -1,6 +1,6 @@
 """uvicorn's WebSocket over the `websockets` library, without its three faults.
 
-Chosen by measurement (tests/bench/README.md): wsproto needs half as much work again and more for a message, and ends a
+Chosen by measurement (tests/bench/README.md): wsproto needs nearly twice the work for a message, and ends a
 connection that breaks the protocol without a close code. As it comes, this one fails Autobahn's case 7.1.5,
 logs a traceback for each message that is no UTF-8, and keeps any number of empty pieces of a message.
 """
