@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from starlette.websockets import WebSocket
+
 from bot.live import Live
 from bot.news import News
 from bot.store import log, queue, turns
@@ -37,7 +39,8 @@ POINTS = {
     # a shopper's message
     "before_message_commit": Point(log, "append_message", True),
     "after_commit_before_ack": Point(SqlStore, "append_message", True),
-    "after_ack_before_turn": Point(Live, "start", False),
+    "before_turn": Point(Live, "start", False),
+    "after_ack": Point(WebSocket, "send_text", True, lambda args, result: '"type":"ack"' in args[1]),
     # its answer
     "after_turn_taken": Point(SqlStore, "take_turn", True, lambda args, result: result),
     "at_delta": Point(News, "publish", False, lambda args, result: args[2] == "message.delta"),
