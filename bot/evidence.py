@@ -105,7 +105,7 @@ def words(text: str) -> list[str]:
     return found
 
 
-@lru_cache(10_000)  # the same passages are read for every sentence: a fifth of a turn without it
+@lru_cache(10_000)  # the same passages are read for every sentence
 def _stem(word: str) -> str:
     word = word.split("'")[0]
     for ending in ("ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e"):
