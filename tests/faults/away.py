@@ -18,7 +18,8 @@ from tests.faults.shoppers import Shopper
 from tests.faults.traffic import Traffic, compare
 
 BACK_S = 5.0
-"""So soon after a database is back a new message is acknowledged and answered."""
+"""So soon after a database is back a new message is acknowledged and answered; what the same takes in peace comes on top,
+since a busy machine may take seconds for that alone."""
 
 
 class Shop:
@@ -114,6 +115,7 @@ async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str 
     """Take the databases away so many times in each way, under load; then compare the three views."""
     rng, oracle = random.Random(seed), Oracle()
     back: dict[str, float] = {}
+    peace_s = 0.0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         shop = Shop(Path(folder), bug)
         try:
@@ -123,6 +125,7 @@ async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str 
                 for name in (faults or FAULTS) if not bug else faults:
                     back[name] = 0.0
                     for _ in range(times):
+                        peace_s = max(peace_s, await _back(urls, oracle, rng))
                         await asyncio.sleep(0.3 * rng.random())
                         await FAULTS[name](shop, 0.3 + rng.random())
                         back[name] = max(back[name], await _back(urls, oracle, rng))
@@ -132,10 +135,15 @@ async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str 
         finally:
             await shop.stop()
     for name, seconds in back.items():
-        if seconds > BACK_S:
-            oracle.breaks(f"P17 {name}: back only after {seconds:.1f} s")
+        if seconds > BACK_S + peace_s:
+            oracle.breaks(f"P17 {name}: back only after {seconds:.1f} s; in peace it takes {peace_s:.1f} s")
     worst = {f"{name}, {times}": f"{seconds:.1f} s" for name, seconds in back.items()}
-    return Finding("databases away, back within", seed, oracle.broken, {**worst, "acked": oracle.acks})
+    return Finding(
+        "databases away, back within",
+        seed,
+        oracle.broken,
+        {**worst, "in peace": f"{peace_s:.1f} s", "acked": oracle.acks},
+    )
 
 
 async def _back(urls: list[str], oracle: Oracle, rng: random.Random) -> float:

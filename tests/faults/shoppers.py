@@ -75,7 +75,7 @@ class Tab:
             case "message.delta":
                 self._delta(data["message_id"], data["index"])
             case "resync_required":
-                oracle.breaks(f"P1 {self.id}: the server knows less than it told (we know seq {self.last_seq})")
+                oracle.breaks(f"P4 {self.id}: told to start anew, though it told seq {self.last_seq} itself")
                 self.last_seq = 0
             case "error":
                 self.refusals += 1
