@@ -43,7 +43,7 @@ async def kill(
                     rows.check_acks(oracle, rows.read(where, dead=True))
                     if len(oracle.broken) >= enough:
                         break
-                    await server.start(f"{point}:{rng.choice((1, 1, 2, 5))}" if point else "")
+                    await server.start(f"{point}:{rng.choice((1, 2, 5)) if reached[point] else 1}" if point else "")
                     if point and await server.dead(PATIENCE_S):
                         reached[point] += 1
                     elif not point:
