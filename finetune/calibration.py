@@ -133,7 +133,9 @@ def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: C
             for s, (p, rules) in zip(kept, read, strict=True)
         ]
     )
-    return replace(half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept]), balanced=True))
+    return replace(
+        half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept]), balanced=True)
+    )
 
 
 def read_sought(s: Sought, shelf: Shelf, reader: Reranker, fitted: Calibration) -> tuple[np.ndarray, Rules | None]:

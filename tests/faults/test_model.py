@@ -38,5 +38,5 @@ def test_a_store_that_does_not_is_noticed(bug, sqlite_url, monkeypatch):
     for place, name in ((bugs.log, "must_be_current"), (bugs.queue, "claim")):
         monkeypatch.setattr(place, name, getattr(place, name))  # put back afterwards
     bugs.seed(bug)
-    with pytest.raises(AssertionError):
-        explore(sqlite_url, examples=100, shrink=False)
+    with pytest.raises(AssertionError):  # The same ways each time: of those drawn anew, some hundred may all miss it.
+        explore(sqlite_url, examples=600, shrink=False, seed=1)
