@@ -25,7 +25,7 @@ async def drain(seed: int, *, times: int, bug: str = "") -> Finding:
     rng, oracle, longest = random.Random(seed), Oracle(), 0.0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         where = Path(folder) / "bot.db"
-        server = Server(Path(folder), bug=bug, fault_delay_s=0.02)
+        server = Server(Path(folder), bug=bug, fault_delay_s=0.05)
         try:
             async with Traffic([server.url], oracle, rng, shoppers=12, agents=1) as traffic:
                 for _ in range(times):
