@@ -10,7 +10,6 @@ import asyncio
 import logging
 import secrets
 import time
-import uuid
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from bot.errors import LeaseLost, StoreError
 from bot.news import News
 from bot.parts import Bot
 from bot.protocols import Bus
+from bot.refusals import error_data
 from bot.types import Outcome
 
 log = logging.getLogger(__name__)
@@ -125,11 +125,8 @@ class Live:
         pause_s = retry_pause_s(failures, self.retry_s)
         log.error("turn told again in %.0f s: %s", pause_s, error)
         if not failures:
-            await self.news.publish(
-                conversation_id, "error",
-                {"code": "try_later", "message": "Your message is kept; the answer takes a little longer.",
-                 "retryable": True, "request_id": uuid.uuid4().hex[:12]},
-            )  # fmt: skip
+            said = error_data("try_later", "Your message is kept; the answer takes a little longer.", True)
+            await self.news.publish(conversation_id, "error", said)
         try:
             await asyncio.wait_for(self._closing.wait(), pause_s)
         except TimeoutError:
