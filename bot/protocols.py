@@ -23,8 +23,14 @@ class Engine(Protocol):
         """Tokens of the rendered prompt."""
         ...
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
-        """Text as it is generated; closing the iterator stops the generation. Raises EngineError."""
+    def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, only: Sequence[str] = ()
+    ) -> AsyncGenerator[str, None]:
+        """Text as it is generated; closing the iterator stops the generation. Raises EngineError.
+
+        Args:
+            only: sentences of which alone a small model may make its answer; an engine that cannot heed that need not.
+        """
         ...
 
     async def aclose(self) -> None:

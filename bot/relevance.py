@@ -69,6 +69,12 @@ def nearest(hits: Sequence[Hit], count: int) -> list[tuple[int, str]]:
     return [(n, line) for place, (p, n, line) in enumerate(rated[:count]) if place == 0 or -p >= MAY_ANSWER]
 
 
+def sayable(hits: Sequence[Hit], count: int) -> list[tuple[int, str]]:
+    """(Passage's number from 1, rule) of the nearest rules, and of all whose passage's rules were not rated."""
+    unrated = [(n, line) for n, hit in enumerate(hits, 1) if not hit.rules for line in hit.passage.text.splitlines()]
+    return [*unrated, *(nearest(hits, count) if any(hit.rules for hit in hits) else ())]
+
+
 def quotations(hits: Sequence[Hit], share: float, most: int) -> list[tuple[int, str]]:
     """(Passage's number from 1, its lines to quote, in its order) of the passages that have any.
 

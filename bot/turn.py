@@ -129,7 +129,8 @@ class _Turn:
             passages=self.passages, nearest=relevance.nearest(self.hits, prompt.NEAREST),
             count=bot.engine.count, budget=bot.prompt_tokens,
         )  # fmt: skip
-        async with aclosing(bot.engine.stream(messages, max_tokens=bot.max_tokens)) as stream:
+        only = self.sayable(passages) if bot.min_overlap == 1 else ()
+        async with aclosing(bot.engine.stream(messages, max_tokens=bot.max_tokens, only=only)) as stream:
             async for delta in stream:
                 for sentence in cutter.feed(delta):
                     if not await self.show(sentence, passages):
@@ -141,6 +142,12 @@ class _Turn:
             return await self.quote()
         await self.add_unsaid(passages)
         return await self.complete("answered")
+
+    def sayable(self, passages: Sequence[Passage]) -> list[str]:
+        """What a small model may say: the rules that may answer, and that it does not know."""
+        rules = relevance.sayable(self.hits[: len(passages)], prompt.NEAREST)
+        said = [prompt.cited(rule.removeprefix("- "), n, self.language) for n, rule in rules]
+        return [*said, self.templates.say("abstain")] if self.bot.model_may_abstain else said
 
     async def add_unsaid(self, passages: Sequence[Passage]) -> None:
         """Quote those of the likeliest rules that a small model left out; a large one, trusted to choose, is let be."""

@@ -99,42 +99,46 @@ def seek(shelf: Shelf, asked: Encoded) -> list[Sought]:
     ]
 
 
-def fit(sought: Sequence[Sought], shelf: Shelf, reader: Reranker) -> Calibration:
-    """All models of one language."""
-    language = shelf.language
-    full = [(s.joined or s.alone, s.gold) for s in sought]
+def fit(asked: Sequence[tuple[Shelf, Sequence[Sought]]], reader: Reranker) -> Calibration:
+    """All models of one language, from what was sought in each of some shops."""
+    language = asked[0][0].language
+    sought = [(s, shelf) for shelf, found in asked for s in found]
+    full = [(s.joined or s.alone, s.gold) for s, _ in sought]
     rank = _fit_rank([(candidates, gold) for candidates, gold in full if gold])
     answers = _fit_answers(full, rank)
     none = logistic(np.zeros((2, 1)), np.array([True, True]))
     half = Calibration(rank, answers, answers, none, none)
-    half = replace(half, follows=_fit_follows(sought, language, half))
-    return _fit_rules(sought, shelf, reader, half)
+    half = replace(half, follows=_fit_follows([s for s, _ in sought], language, half))
+    return _fit_rules(sought, reader, half)
 
 
-def _fit_rules(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, half: Calibration) -> Calibration:
+def _fit_rules(sought: Sequence[tuple[Sought, Shelf]], reader: Reranker, half: Calibration) -> Calibration:
     """How probably a rule answers, and whether any does, were as many questions unanswerable as not.
 
     What share is, no shop knows before it is asked; so at one half, as large a share of the answerable is refused as of
     the others is not, or nearly.
     """
-    read, kept, size = [], [], len(shelf.passages)
-    for s in sought:
+    read, kept = [], []
+    for s, shelf in sought:
         total, rules = read_sought(s, shelf, reader, half)
         if rules is not None:
             read.append((float(total.max()), rules))
-            kept.append(s)
-    right = [[place in s.right for place in _places(rules)] for s, (_, rules) in zip(kept, read, strict=True)]
+            kept.append((s, shelf))
+    right = [[place in s.right for place in _places(rules)] for (s, _), (_, rules) in zip(kept, read, strict=True)]
     by_rule = logistic(np.concatenate([rules.features for _, rules in read]), np.concatenate(right))
     features = np.array(
         [
             calibration.found_features(
-                by_rule.logits(rules.features), rules.features, p, query_of(s, half, shelf.language, size)
+                by_rule.logits(rules.features),
+                rules.features,
+                p,
+                query_of(s, half, shelf.language, len(shelf.passages)),
             )
-            for s, (p, rules) in zip(kept, read, strict=True)
+            for (s, shelf), (p, rules) in zip(kept, read, strict=True)
         ]
     )
     return replace(
-        half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s in kept]), balanced=True)
+        half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s, _ in kept]), balanced=True)
     )
 
 
@@ -229,11 +233,14 @@ def _weights(mean: np.ndarray, scale: np.ndarray, weights: np.ndarray, bias: flo
     return Weights(*(tuple(float(f"{x:.6g}") for x in row) for row in (mean, scale, weights)), bias=bias)
 
 
-def measure(sought: Sequence[Sought], shelf: Shelf, reader: Reranker, fitted: Calibration) -> dict[str, float]:
+def measure(
+    asked: Sequence[tuple[Shelf, Sequence[Sought]]], reader: Reranker, fitted: Calibration
+) -> dict[str, float]:
     """hit@1 and hit@3 by kind, the right rule first; what is let through and kept out at one half and at 95 %."""
     hits: dict[str, list[tuple[bool, bool]]] = {}
     first, sure, passed, kept_out = [], [], [], []
-    for s in sought:
+    sought = [(s, shelf) for shelf, found in asked for s in found]
+    for s, shelf in sought:
         total, rules = read_sought(s, shelf, reader, fitted)
         if rules is None:
             continue

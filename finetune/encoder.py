@@ -24,13 +24,16 @@ from bot.retrieval.reranker import Reranker
 from bot.types import LANGUAGES, Language, Passage
 from finetune import calibration as fitting
 from finetune.encoder_data import ShopTexts, read_rows, shop_texts, with_invented
+from finetune.written import WrittenShop, read_shops
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("encoder", "reranker", "calibration")
 STEPS = {"encoder": {"zh": 320, "en": 225}, "reranker": {"zh": 3000, "en": 2200}}
 RERANKERS = 2
 """Networks that judge together, each from a seed of its own."""
-SHARES = {"shop": 4.0, "invented": {"zh": 3.0, "en": 2.0}, "public": 2.0}
+CALIBRATES = 3
+"""Every so many-th of the written shops calibrates; the rerankers learn from the others."""
+SHARES = {"shop": 4.0, "written": 4.0, "invented": {"zh": 3.0, "en": 2.0}, "public": 2.0}
 """Of the reranker's steps."""
 
 
@@ -63,9 +66,14 @@ def run(args: argparse.Namespace) -> int:
         reader = reranker.load(folder / reranker.FILE, encoder)
         fitted, scores = _calibrate(language, own, encoder, reader, train, valid, test)
         (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
-        calibration.update_calibration(args.out / "retrieval.json", language, fitted)
+        calibration.update_calibrations(args.out / "retrieval.json", language, fitted)
         print(f"{folder}: {json.dumps(scores, indent=1)}")
     return 0
+
+
+def other_shops(language: Language, *, calibrating: bool) -> list[WrittenShop]:
+    """The written shops that calibrate, or those that are learnt from."""
+    return [shop for n, shop in enumerate(read_shops(language)) if (n % CALIBRATES == 0) == calibrating]
 
 
 def train_reranker(
@@ -81,9 +89,18 @@ def train_reranker(
     from finetune import reranker_data as data
 
     own = data.shop_groups(rows, passages, encoder.encode)
+    written = [
+        group
+        for shop in other_shops(language, calibrating=False)
+        for group in data.shop_groups(shop.rows, shop.passages, encoder.encode)
+    ]
     networks = []
     for seed in range(args.seed, args.seed + RERANKERS):
-        groups = [(SHARES["shop"], own), (SHARES["invented"][language], data.invented_groups(language, seed))]
+        groups = [
+            (SHARES["shop"], own),
+            (SHARES["written"], written),
+            (SHARES["invented"][language], data.invented_groups(language, seed)),
+        ]
         if args.text and language == "en":
             groups.append((SHARES["public"], data.public_groups(args.text, seed)))
         vectors = training.token_vectors(encoder, [g for _, found in groups for g in found], f"tokens {language}")
@@ -100,14 +117,25 @@ def _calibrate(
     train: Sequence[dict[str, Any]],
     valid: Sequence[dict[str, Any]],
     test: Sequence[dict[str, Any]],
-) -> tuple[calibration.Calibration, dict[str, dict[str, float]]]:
-    """Fit on valid, in a shelf that knows the training questions; measure there and on test."""
+) -> tuple[calibration.Calibrations, dict[str, dict[str, float]]]:
+    """Fit on valid, in a shelf that knows the training questions, and on written shops, whose shelves know none."""
     views = fitting.encode_views(passages, encoder)
     shelf = fitting.shelf_of(language, passages, views, fitting.encode(train, encoder, with_strange=False))
-    sought, tested = (fitting.seek(shelf, fitting.encode(rows, encoder, with_strange=True)) for rows in (valid, test))
-    fitted = fitting.fit(sought, shelf, reader)
+    sought, tested = (
+        [(shelf, fitting.seek(shelf, fitting.encode(rows, encoder, with_strange=True)))] for rows in (valid, test)
+    )
+    others = []
+    for shop in other_shops(language, calibrating=True):
+        bare = fitting.shelf_of(
+            language, shop.passages, fitting.encode_views(shop.passages, encoder),
+            fitting.encode([], encoder, with_strange=False),
+        )  # fmt: skip
+        others.append((bare, fitting.seek(bare, fitting.encode(shop.rows, encoder, with_strange=True))))
+    fitted = calibration.Calibrations(fitting.fit(sought, reader), fitting.fit(others, reader))
     return fitted, {
-        name: fitting.measure(rows, shelf, reader, fitted) for name, rows in (("valid", sought), ("test", tested))
+        "valid": fitting.measure(sought, reader, fitted.with_questions),
+        "test": fitting.measure(tested, reader, fitted.with_questions),
+        "other shops": fitting.measure(others, reader, fitted.documents_alone),
     }
 
 
@@ -115,6 +143,8 @@ def train_encoder(language: Language, shop: ShopTexts, folder: Path, args: argpa
     """Train a language's encoder, write it to a folder, and load it."""
     if language == "zh":  # MiniLM knows what other shops talk about
         shop = with_invented(shop, language, args.seed)
+        for other in other_shops(language, calibrating=False):
+            shop = shop.beside(shop_texts(other.passages, other.rows))
     texts = list(dict.fromkeys([*shop.questions, *(view for views in shop.views for view in views)]))
     steps = args.steps or STEPS["encoder"][language]
     match language:

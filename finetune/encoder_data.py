@@ -30,6 +30,11 @@ class ShopTexts:
     questions: tuple[str, ...]
     owners: np.ndarray  # (Q,), the passage that answers each question
 
+    def beside(self, other: ShopTexts) -> ShopTexts:
+        """Both shops as one."""
+        owners = np.concatenate([self.owners, other.owners + len(self.views)])
+        return ShopTexts(self.views + other.views, self.questions + other.questions, owners)
+
 
 def read_rows(path: Path, language: Language) -> list[dict[str, Any]]:
     """Rows of a language from finetune/data."""

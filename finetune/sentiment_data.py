@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import DocumentError
-from bot.types import Language
+from bot.types import LANGUAGES, Language
+from finetune.written import read_shops
 
 LABELS = ("calm", "unhappy", "angry")
 SHOP = Path(__file__).parent / "data" / "sentiment"
@@ -145,6 +146,13 @@ def shop_questions(_: Path) -> Iterator[Row]:
         yield Row(item["text"], item["language"], rude=0.0, civil=True)
 
 
+def other_shops_questions(_: Path) -> Iterator[Row]:
+    """The same of the written shops."""
+    for language in LANGUAGES:
+        for shop in read_shops(language):
+            yield from (Row(row["text"], language, rude=0.0, civil=True) for row in shop.rows)
+
+
 def bitext(data: Path) -> Iterator[Row]:
     """Bitext's shop questions, all of them calm, also those that ask how to complain."""
     for item in _table(data / "en/bitext_llm_support/bitext_short_responses.csv"):
@@ -183,6 +191,7 @@ SOURCES = (
     (davidson, 300),
     (cold, 3000),
     (shop_questions, 5000),
+    (other_shops_questions, 2000),
     (bitext, 400),
     (crosswoz, 500),
     (kdconv, 1500),

@@ -70,7 +70,7 @@ class OneOrder:
 class BrokenEngine(ScriptedEngine):
     """Fails at the first token."""
 
-    async def stream(self, messages, *, max_tokens):
+    async def stream(self, messages, *, max_tokens, only=()):
         raise EngineError("out of memory at /srv/secret")
         yield ""
 

@@ -26,8 +26,10 @@ class BoundedEngine:
         self._engine = engine
         self._free = asyncio.Semaphore(most)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
+    async def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, only: Sequence[str] = ()
+    ) -> AsyncGenerator[str, None]:
         """The engine's text, once it may begin."""
-        async with self._free, aclosing(self._engine.stream(messages, max_tokens=max_tokens)) as stream:
+        async with self._free, aclosing(self._engine.stream(messages, max_tokens=max_tokens, only=only)) as stream:
             async for piece in stream:
                 yield piece

@@ -47,7 +47,9 @@ class HttpEngine:
         han = sum(c >= "\u2e80" for c in text)
         return han + (len(text) - han + 2) // 3 + 8 * len(messages)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
+    async def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, only: Sequence[str] = ()
+    ) -> AsyncGenerator[str, None]:
         """Text as it arrives.
 
         Raises:

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteriaLi
 from transformers.utils import logging as transformers_logging
 
 from bot import prompt
+from bot.engine.guide import Guide
 from bot.errors import EngineError, ModelError
 from bot.types import Language, Message
 
@@ -64,8 +65,13 @@ class LocalEngine:
             logits = self._model(input_ids=ids, logits_to_keep=len(said) + 1).logits  # (1, S + 1, V)
         return cross_entropy(logits[0, :-1].float(), ids[0, -len(said) :], reduction="sum").item(), len(said)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
+    async def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, only: Sequence[str] = ()
+    ) -> AsyncGenerator[str, None]:
         """Greedy text as it is generated; closing the iterator stops at the next token.
+
+        Args:
+            only: sentences of which alone the text may consist.
 
         Raises:
             EngineError: generation failed, or the engine is closed.
@@ -77,7 +83,7 @@ class LocalEngine:
         def put(item: Any) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        job = loop.run_in_executor(self._worker, self._generate, list(messages), max_tokens, stop, put)
+        job = loop.run_in_executor(self._worker, self._generate, list(messages), max_tokens, list(only), stop, put)
         try:
             while (item := await queue.get()) is not _END:
                 if isinstance(item, Exception):
@@ -87,18 +93,22 @@ class LocalEngine:
             stop.set()
             job.cancel()
 
-    def _generate(self, messages: list[Message], max_tokens: int, stop: threading.Event, put: Any) -> None:
+    def _generate(
+        self, messages: list[Message], max_tokens: int, only: list[str], stop: threading.Event, put: Any
+    ) -> None:
         try:
             if stop.is_set():
                 return
             ids = torch.tensor([prompt.render(self._tokenizer, messages)], device=self._model.device)  # (1, T)
             streamer = _Streamer(self._tokenizer, ids.shape[1], put)
+            guide = Guide(self._tokenizer, only, ids.shape[1]) if only else None
             with torch.inference_mode():
                 self._model.generate(
                     input_ids=ids,
                     attention_mask=torch.ones_like(ids),
                     max_new_tokens=max_tokens,
                     do_sample=False,
+                    prefix_allowed_tokens_fn=guide,
                     streamer=streamer,
                     stopping_criteria=StoppingCriteriaList([lambda _ids, _scores: self._stopped(stop)]),
                     pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,

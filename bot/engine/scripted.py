@@ -54,7 +54,9 @@ class ScriptedEngine:
         """Characters, as a bound on tokens."""
         return sum(len(m.content) for m in messages)
 
-    async def stream(self, messages: Sequence[Message], *, max_tokens: int) -> AsyncGenerator[str, None]:
+    async def stream(
+        self, messages: Sequence[Message], *, max_tokens: int, only: Sequence[str] = ()
+    ) -> AsyncGenerator[str, None]:
         """The script's text in pieces of four characters."""
         text = self._script(messages)
         self.running += 1

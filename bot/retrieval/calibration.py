@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ class Calibration:
     found: Weights
 
 
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """One language's: for shops whose shoppers' questions are known, and for documents alone."""
+
+    with_questions: Calibration
+    documents_alone: Calibration
+
+    def of(self, passages: int, questions: int) -> Calibration:
+        """What holds for so many passages and known questions: `with_questions` from one a passage."""
+        return self.with_questions if questions >= passages else self.documents_alone
+
+
 FEATURES = {
     "rank": RANK_FEATURES,
     "answers": QUERY_FEATURES,
@@ -80,8 +93,8 @@ FEATURES = {
 }
 
 
-def load_calibration(path: Path) -> dict[Language, Calibration]:
-    """Every language's calibration.
+def load_calibrations(path: Path) -> dict[Language, Calibrations]:
+    """Every language's calibrations.
 
     Raises:
         ModelError: the file is missing, broken, or was fitted for other features.
@@ -92,20 +105,25 @@ def load_calibration(path: Path) -> dict[Language, Calibration]:
         if content["features"] != {name: list(features) for name, features in FEATURES.items()}:
             raise ModelError(f"{path} was fitted for other features; {again}.")
         return {
-            language: Calibration(
-                **{
-                    name: Weights(tuple(w["mean"]), tuple(w["scale"]), tuple(w["weights"]), w["bias"])
-                    for name, w in content["languages"][language].items()
-                }
-            )
+            language: Calibrations(**{part.name: _read(found[part.name]) for part in fields(Calibrations)})
             for language in LANGUAGES
+            for found in [content["languages"][language]]
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"The calibration {path} cannot be read ({error}); {again}.") from error
 
 
-def save_calibration(path: Path, calibrations: dict[Language, Calibration]) -> None:
-    """Write the file that `load_calibration` reads."""
+def _read(content: Mapping[str, Any]) -> Calibration:
+    return Calibration(
+        **{
+            name: Weights(tuple(w["mean"]), tuple(w["scale"]), tuple(w["weights"]), w["bias"])
+            for name, w in content.items()
+        }
+    )
+
+
+def save_calibrations(path: Path, calibrations: Mapping[Language, Calibrations]) -> None:
+    """Write the file that `load_calibrations` reads."""
     content = {
         "features": FEATURES,
         "languages": {language: asdict(calibration) for language, calibration in calibrations.items()},
@@ -113,13 +131,13 @@ def save_calibration(path: Path, calibrations: dict[Language, Calibration]) -> N
     path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
-def update_calibration(path: Path, language: Language, fitted: Calibration) -> None:
-    """Replace one language's calibration in a file, which is made if it is missing or fitted for other features."""
+def update_calibrations(path: Path, language: Language, fitted: Calibrations) -> None:
+    """Replace one language's in a file, which is made if it is missing or fitted for other features."""
     try:
-        calibrations = load_calibration(path)
+        calibrations = load_calibrations(path)
     except ModelError:
         calibrations = dict.fromkeys(LANGUAGES, fitted)
-    save_calibration(path, {**calibrations, language: fitted})
+    save_calibrations(path, {**calibrations, language: fitted})
 
 
 def rank(candidates: Candidates, weights: Weights) -> np.ndarray:

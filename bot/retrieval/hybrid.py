@@ -198,7 +198,7 @@ def build_or_load(
     """
     passages = load_documents(documents_folder)
     asked = read_questions(questions, {passage.id for passage in passages})
-    calibrations = calibration.load_calibration(calibration_file)
+    calibrations = calibration.load_calibrations(calibration_file)
     encoders: dict[Language, Encodes] = {
         language: encoder(language) for language in LANGUAGES if any(p.language == language for p in passages)
     }
@@ -223,7 +223,11 @@ def build_or_load(
         )
         for language in encoders
     }
-    return HybridRetriever(shelves, encoders, rerankers, calibrations, generation)
+    chosen: dict[Language, Calibration] = {
+        language: calibrations[language].of(len(shelf.passages), shelf.known.ntotal)
+        for language, shelf in shelves.items()
+    }
+    return HybridRetriever(shelves, encoders, rerankers, chosen, generation)
 
 
 def _encode(

@@ -42,9 +42,9 @@ class MarkedEngine:
     def running(self) -> int:
         return self._inside.running
 
-    async def stream(self, messages: Any, *, max_tokens: int) -> Any:
+    async def stream(self, messages: Any, *, max_tokens: int, only: Any = ()) -> Any:
         mark = NUMBER.search(messages[-1].content.strip())
-        stream = self._inside.stream(messages, max_tokens=max_tokens)
+        stream = self._inside.stream(messages, max_tokens=max_tokens, only=only)
         try:
             async for piece in stream:
                 if mark:

@@ -19,7 +19,7 @@ from tests.parts import RETURNS, SHIPPING, TEMPLATES, WordRetriever, make_bot
 class MuteEngine(ScriptedEngine):
     """Says nothing, so that passages are quoted."""
 
-    async def stream(self, messages, *, max_tokens):
+    async def stream(self, messages, *, max_tokens, only=()):
         return
         yield
 

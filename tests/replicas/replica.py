@@ -34,9 +34,9 @@ class HaltingEngine(ScriptedEngine):
         super().__init__(TEMPLATES, lambda _: " ".join(f"{step} [1]" for step in STEPS))
         self.go = go
 
-    async def stream(self, messages, *, max_tokens):
+    async def stream(self, messages, *, max_tokens, only=()):
         said = ""
-        async with aclosing(super().stream(messages, max_tokens=max_tokens)) as pieces:
+        async with aclosing(super().stream(messages, max_tokens=max_tokens, only=only)) as pieces:
             async for piece in pieces:
                 said += piece
                 yield piece

@@ -9,18 +9,23 @@ import pytest
 from bot.errors import ModelError
 from bot.retrieval.calibration import (
     FOUND_FEATURES,
+    Calibrations,
     follow_features,
     lead,
-    load_calibration,
+    load_calibrations,
     logit,
     probabilities,
     rule_features,
     rule_probabilities,
-    save_calibration,
+    save_calibrations,
     sigmoid,
 )
 from bot.retrieval.shelf import Candidates
+from bot.types import LANGUAGES
 from tests.retrieval.shop import CALIBRATION, weights
+
+OTHER = replace(CALIBRATION, found=replace(CALIBRATION.found, bias=0.25))
+BOTH = dict.fromkeys(LANGUAGES, Calibrations(CALIBRATION, OTHER))
 
 
 def candidates(*dense: float, unanswerable: float = 0.0) -> Candidates:
@@ -30,16 +35,22 @@ def candidates(*dense: float, unanswerable: float = 0.0) -> Candidates:
 
 
 def test_a_saved_calibration_comes_back_the_same(tmp_path: Path) -> None:
-    save_calibration(tmp_path / "c.json", {"en": CALIBRATION, "zh": CALIBRATION})
-    assert load_calibration(tmp_path / "c.json") == {"en": CALIBRATION, "zh": CALIBRATION}
+    save_calibrations(tmp_path / "c.json", BOTH)
+    assert load_calibrations(tmp_path / "c.json") == BOTH
+
+
+def test_a_shop_without_questions_is_judged_by_its_documents_alone() -> None:
+    both = Calibrations(CALIBRATION, OTHER)
+    assert both.of(20, 0) == both.of(20, 19) == OTHER
+    assert both.of(20, 20) == CALIBRATION
 
 
 def test_a_calibration_for_other_features_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
-    save_calibration(path, {"en": CALIBRATION, "zh": CALIBRATION})
+    save_calibrations(path, BOTH)
     path.write_text(path.read_text().replace('"keyword_known"', '"moonlight"'))
     with pytest.raises(ModelError, match="other features; run"):
-        load_calibration(path)
+        load_calibrations(path)
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}"])
@@ -47,7 +58,7 @@ def test_a_broken_calibration_is_named(tmp_path: Path, content: str | None) -> N
     if content is not None:
         (tmp_path / "c.json").write_text(content)
     with pytest.raises(ModelError, match=r"c\.json.*finetune encoder"):
-        load_calibration(tmp_path / "c.json")
+        load_calibrations(tmp_path / "c.json")
 
 
 def test_scores_are_probabilities_and_the_best_keeps_its_own() -> None:

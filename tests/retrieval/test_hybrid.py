@@ -10,9 +10,9 @@ import pytest
 
 from bot.errors import DocumentError, ModelError, SettingsError
 from bot.retrieval import reranker
-from bot.retrieval.calibration import save_calibration
+from bot.retrieval.calibration import Calibrations, save_calibrations
 from bot.retrieval.hybrid import HybridRetriever, build_or_load
-from bot.types import Language
+from bot.types import LANGUAGES, Language
 from tests.retrieval.shop import CALIBRATION, WordEncoder, WordReranker, write_documents, write_questions
 
 
@@ -24,7 +24,7 @@ class Shop:
         self.index = folder / "data" / "index"
         self.questions = write_questions(folder / "questions.jsonl")
         self.calibration = folder / "calibration.json"
-        save_calibration(self.calibration, {"en": CALIBRATION, "zh": CALIBRATION})
+        save_calibrations(self.calibration, dict.fromkeys(LANGUAGES, Calibrations(CALIBRATION, CALIBRATION)))
         self.encoders: dict[Language, WordEncoder] = {}
         self.rerankers: dict[Language, WordReranker] = {}
 
