@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         ge=0.5,
         le=1,
         description="Share of a sentence's content words that its rule must hold, 0.6 for a large model; "
-        "1, for the built-in one, takes only which rule the sentence repeats, and says the rule as it stands.",
+        "1, for the built-in one, lets it say nothing but whole rules.",
     )
     model_may_abstain: bool = Field(
         False, description="Believe a model that says it does not know; the built-in one says so too often."

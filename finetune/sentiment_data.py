@@ -183,7 +183,7 @@ def chatterbot(data: Path) -> Iterator[Row]:
                 yield Row(line[4:].strip(), "zh", CALM, rude=0.0)
 
 
-SHOP_REPEATS = 4
+SHOP_REPEATS = 2
 SOURCES = (
     (strong_go_emotions, 15000),
     (calm_go_emotions, 9000),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from bot.errors import DocumentError
 from bot.sentiment.classifier import load
+from bot.settings import ROOT
 from finetune import sentiment
 from finetune.sentiment_data import (
     ANGRY,
@@ -69,6 +71,17 @@ def test_shop_lines_are_many_distinct_and_balanced() -> None:
     counts = Counter((row.language, row.mood) for row in rows)
     assert min(counts.values()) >= 350 and len(counts) == 6
     assert len({row.text for row in rows}) == len(rows)
+
+
+def test_no_line_for_testing_is_trained_on() -> None:
+    def plain(text: str) -> str:
+        return re.sub(r"\W", "", text).lower() or text
+
+    for language in ("en", "zh"):
+        lines = (ROOT / f"tests/data/mood_{language}.jsonl").read_text(encoding="utf-8").splitlines()
+        tested = {plain(json.loads(line)["text"]) for line in lines}
+        learnt = {plain(row.text) for row in read_rows(None) if row.language == language}
+        assert tested and tested.isdisjoint(learnt), tested & learnt
 
 
 def test_a_fifth_of_the_shop_lines_is_never_trained_on() -> None:
