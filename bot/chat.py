@@ -107,11 +107,7 @@ class _Session:
         await self._catch_up()
         await self.live.ask(conversation.id)
         if self.owner == "queued":
-            await self._position()
-
-    async def _position(self) -> None:
-        if position := (await self.live.news.positions()).get(self.conversation.id):
-            self.sock.send("queue.position", position)
+            self.live.news.ask_place(conversation.id)
 
     # Events out
 
@@ -164,7 +160,7 @@ class _Session:
                 await self._catch_up()
                 await self.live.ask(self.conversation.id)
                 if self.owner == handoff.QUEUED:
-                    await self._position()
+                    self.live.news.ask_place(self.conversation.id)
             elif item["type"] in BOT_ONLY:
                 await self._passing(item["type"], item["data"])
             elif item["type"] != "typing" or item["data"]["role"] != "shopper":
@@ -235,7 +231,7 @@ class _Session:
     async def _request_person(self) -> None:
         conversation = await self.store.conversation(self.conversation.id)
         if conversation.owner == handoff.QUEUED:
-            return await self._position()
+            return self.live.news.ask_place(conversation.id)
         if conversation.owner == handoff.CLOSED:
             raise ConversationClosed(f"Conversation {conversation.id} is closed.")
         if conversation.owner != handoff.BOT:

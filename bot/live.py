@@ -118,7 +118,7 @@ class Live:
     async def _ended(self, conversation_id: str) -> None:
         """A turn's end was written, but perhaps nobody was told."""
         await self.news.grown(conversation_id)
-        await self.news.queue_changed()
+        self.news.queue_changed()
 
     async def _pause(self, conversation_id: str, failures: int, error: StoreError) -> bool:
         """Wait until a turn is told again; False if this process ends before."""

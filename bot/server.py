@@ -39,7 +39,9 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
         taken_up = await live.recover()
         if taken_up:
             log.info("took up %d unfinished turns", taken_up)
-        jobs = live.sweep(), live.hear(), the_desk.sweep(), the_desk.seats.keep(), health.watch()
+        jobs = (
+            live.sweep(), live.hear(), live.news.tell_queue(), the_desk.sweep(), the_desk.seats.keep(), health.watch(),
+        )  # fmt: skip
         ongoing = [asyncio.create_task(job) for job in jobs]
         try:
             yield
