@@ -90,7 +90,7 @@ class _Session:
         return conversation, hello.resume_token
 
     async def _welcome(self, resume_token: str | None) -> None:
-        conversation = await self.store.conversation(self.conversation.id)
+        conversation = self.conversation  # As it was found; what has changed since stands in the log that follows.
         templates = self.live.bot.templates[conversation.locale]
         self.owner = public_owner(conversation.owner)
         self.sock.send(
@@ -112,10 +112,13 @@ class _Session:
     # Events out
 
     async def _catch_up(self) -> None:
-        while events := await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE):
+        full = True
+        while full:
+            events = await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE)
             for event in events:
                 await self.sock.room()
                 self._event(wire.event_frame(event))
+            full = len(events) == sockets.PAGE
 
     def _event(self, frame: dict[str, Any]) -> None:
         frame = shoppers_view(frame)

@@ -144,6 +144,14 @@ async def test_stopping_an_answer_twice_loses_no_later_message(live):
     assert [(e.data["reply_to"], e.data["outcome"]) for e in done] == [(one, "truncated"), (two, "answered")]
 
 
+async def test_a_turn_reads_the_log_once(live):
+    conversation, _ = await start(live.bot, QUESTION)
+    live.bot.store.calls.clear()
+    live.start(conversation)
+    await asyncio.wait_for(live._lines[conversation].task, 20)
+    assert live.bot.store.calls == ["take_turn", "conversation", "events", "complete", "take_turn"]
+
+
 async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
     conversation, message = await start(live.bot, QUESTION)
     live.start(conversation)
