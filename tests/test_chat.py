@@ -80,7 +80,9 @@ async def test_a_log_of_some_pages_is_sent_whole(tmp_path, monkeypatch, events):
             welcome = await shopper.until("welcome")
         again = {key: welcome["data"][key] for key in ("conversation_id", "resume_token")}
         for _ in range(events):
-            await server.live.bot.store.append(again["conversation_id"], "feedback.given", {"message_id": "m", "rating": "up"})
+            await server.live.bot.store.append(
+                again["conversation_id"], "feedback.given", {"message_id": "m", "rating": "up"}
+            )
         async with server.chat(**again) as shopper:
             seqs = [(await shopper.until("feedback.given"))["seq"] for _ in range(events)]
     assert seqs == list(range(1, events + 1))

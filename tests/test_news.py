@@ -72,7 +72,7 @@ async def test_shoppers_who_come_back_together_are_told_their_places_with_one_re
         assert store.calls == ["queue"]
         news.queue_changed()
         assert await told(first) == 1  # Nobody else's place was asked for before.
-        assert desk._items.qsize() == 1
+        assert len(desk._items) == 1
 
 
 async def test_a_queue_that_cannot_be_read_is_told_once_it_can(store, news):
