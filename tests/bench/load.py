@@ -31,6 +31,8 @@ from tests.served import Served, served
 WITHOUT_LIMITS = {
     "BOT_MESSAGES_PER_MINUTE": 10**9, "BOT_CONNECTIONS": 10**6, "BOT_TURN_TIMEOUT_S": 600,
 }  # fmt: skip
+ASKING = 500
+"""Shoppers of all who are held that wait for an answer at the same time."""
 LONG = "你" * 2000
 ENOUGH_KIB = 400
 """More than the server, its kernel and the reader's hold together for one who never reads."""
@@ -56,9 +58,12 @@ async def hold(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     ):
         outcomes: dict[str, int] = {}
 
+        gate = asyncio.Semaphore(ASKING)
+
         async def ask(shopper: Shopper) -> None:
-            await shopper.say()
-            done = await shopper.until("message.completed")
+            async with gate:
+                await shopper.say()
+                done = await shopper.until("message.completed")
             outcomes[done["data"]["outcome"]] = outcomes.get(done["data"]["outcome"], 0) + 1
 
         began, spent = time.perf_counter(), cpu_s(server.process.pid)
