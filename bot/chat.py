@@ -90,7 +90,7 @@ class _Session:
         return conversation, hello.resume_token
 
     async def _welcome(self, resume_token: str | None) -> None:
-        conversation = await self.store.conversation(self.conversation.id)
+        conversation = self.conversation  # As it was found; what has changed since stands in the log that follows.
         templates = self.live.bot.templates[conversation.locale]
         self.owner = public_owner(conversation.owner)
         self.sock.send(
@@ -107,19 +107,18 @@ class _Session:
         await self._catch_up()
         await self.live.ask(conversation.id)
         if self.owner == "queued":
-            await self._position()
-
-    async def _position(self) -> None:
-        if position := (await self.live.news.positions()).get(self.conversation.id):
-            self.sock.send("queue.position", position)
+            self.live.news.ask_place(conversation.id)
 
     # Events out
 
     async def _catch_up(self) -> None:
-        while events := await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE):
+        full = True
+        while full:
+            events = await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE)
             for event in events:
                 await self.sock.room()
                 self._event(wire.event_frame(event))
+            full = len(events) == sockets.PAGE
 
     def _event(self, frame: dict[str, Any]) -> None:
         frame = shoppers_view(frame)
@@ -164,7 +163,7 @@ class _Session:
                 await self._catch_up()
                 await self.live.ask(self.conversation.id)
                 if self.owner == handoff.QUEUED:
-                    await self._position()
+                    self.live.news.ask_place(self.conversation.id)
             elif item["type"] in BOT_ONLY:
                 await self._passing(item["type"], item["data"])
             elif item["type"] != "typing" or item["data"]["role"] != "shopper":
@@ -235,7 +234,7 @@ class _Session:
     async def _request_person(self) -> None:
         conversation = await self.store.conversation(self.conversation.id)
         if conversation.owner == handoff.QUEUED:
-            return await self._position()
+            return self.live.news.ask_place(conversation.id)
         if conversation.owner == handoff.CLOSED:
             raise ConversationClosed(f"Conversation {conversation.id} is closed.")
         if conversation.owner != handoff.BOT:

@@ -48,17 +48,10 @@ class Desk:
         """Sit at the desk; the event that is handed out is set when the same human agent sits down elsewhere."""
         try:
             async with self.seats.take(agent.id) as replaced:
-                await self._seated()
+                self.live.news.queue_changed()  # Who waits is told how long, now that somebody has come or gone.
                 yield replaced
         finally:
-            await self._seated()
-
-    async def _seated(self) -> None:
-        """Who waits is told how long, now that somebody has come or gone."""
-        try:
-            await self.live.news.queue_changed()
-        except StoreError as error:
-            log.error("queue not told: %s", error)
+            self.live.news.queue_changed()
 
     async def queue(self) -> dict[str, Any]:
         """Who waits and who is held, in the order of service."""
@@ -155,7 +148,7 @@ class Desk:
 
     async def _changed(self, conversation_id: str) -> None:
         await self.live.news.grown(conversation_id)
-        await self.live.news.queue_changed()
+        self.live.news.queue_changed()
 
 
 # REST

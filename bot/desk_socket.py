@@ -106,12 +106,15 @@ class _Session:
                     self.sock.frame(item)
 
     async def _catch_up(self, conversation_id: str) -> None:
-        store, page = self.desk.store, sockets.PAGE
-        while events := await store.events(conversation_id, after=self.sent.get(conversation_id, 0), limit=page):
+        full = True
+        while full:
+            after = self.sent.get(conversation_id, 0)
+            events = await self.desk.store.events(conversation_id, after=after, limit=sockets.PAGE)
             for event in events:
                 await self.sock.room()
                 self.sent[conversation_id] = event.seq
                 self.sock.frame(wire.event_frame(event))
+            full = len(events) == sockets.PAGE
 
     async def _act(self, frame: wire.Frame) -> None:
         desk, agent, sock = self.desk, self.agent, self.sock

@@ -98,7 +98,7 @@ class Live:
                     if unsure is not None and unsure != line.message_id:
                         await self._ended(conversation_id)
                     unsure = line.message_id
-                    if line.message_id is not None:
+                    if line.message_id is not None and not self._closing.is_set():  # else the next start tells it
                         await self._tell(conversation_id, line.message_id, line)
                         line.more, unsure, failures = True, None, 0
                 except LeaseLost as error:
@@ -118,7 +118,7 @@ class Live:
     async def _ended(self, conversation_id: str) -> None:
         """A turn's end was written, but perhaps nobody was told."""
         await self.news.grown(conversation_id)
-        await self.news.queue_changed()
+        self.news.queue_changed()
 
     async def _pause(self, conversation_id: str, failures: int, error: StoreError) -> bool:
         """Wait until a turn is told again; False if this process ends before."""

@@ -22,6 +22,9 @@ STALLED_MS = 30_000
 """A reader that takes nothing for so long is cut off (Linux)."""
 UVICORN_S = 3
 """How long connections that did not close may take once all is drained."""
+SWITCH_S = 0.0002
+"""How long a thread may keep the interpreter while another asks for it. The database's thread asks at every statement:
+with Python's own 5 ms it writes half as much beside a busy event loop (`python -m tests.bench.writes`)."""
 MAX_MESSAGE_BYTES = 70_000
 """More than wire.MAX_FRAME_BYTES, so that a frame a little too large is answered; beyond, 1009 and nothing is kept."""
 

@@ -35,6 +35,8 @@ from bot.types import (
 
 log = logging.getLogger(__name__)
 
+PAGE = 1000
+"""Events read from the log at once."""
 QUOTED_SHARE, QUOTED_MOST = 0.98, 8
 """How much of the probability that some rule answers the quoted rules hold, and how many they are at most."""
 
@@ -80,11 +82,13 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
 
 
 async def whole_log(store: Store, conversation_id: str) -> list[Event]:
-    """Every event of a conversation, read page by page."""
+    """Every event of a conversation, read page by page; a page that is not full is the last."""
     events: list[Event] = []
-    while page := await store.events(conversation_id, after=events[-1].seq if events else 0):
+    while True:
+        page = await store.events(conversation_id, after=events[-1].seq if events else 0, limit=PAGE)
         events += page
-    return events
+        if len(page) < PAGE:
+            return events
 
 
 class _Turn:

@@ -56,6 +56,38 @@ async def test_a_message_sent_twice_is_one_message_and_one_answer(tmp_path):
     assert [e.type for e in events].count("message.created") == 1
 
 
+async def test_coming_back_takes_two_readings(tmp_path):
+    async with house(tmp_path) as server:
+        async with server.chat() as shopper:
+            welcome = await shopper.until("welcome")
+            await shopper.send("message.send", client_id="1", text=QUESTION)
+            await shopper.until("message.completed")
+        again = {key: welcome["data"][key] for key in ("conversation_id", "resume_token")}
+        while server.live._lines:
+            await asyncio.sleep(0.005)
+        calls = server.live.bot.store.calls
+        calls.clear()
+        async with server.chat(**again) as shopper:
+            await shopper.until("message.completed")
+            assert [call for call in calls if call in ("conversation", "events")] == ["conversation", "events"]
+
+
+@pytest.mark.parametrize("events", [2, 3, 4, 5])
+async def test_a_log_of_some_pages_is_sent_whole(tmp_path, monkeypatch, events):
+    monkeypatch.setattr("bot.sockets.PAGE", 2)
+    async with house(tmp_path) as server:
+        async with server.chat() as shopper:
+            welcome = await shopper.until("welcome")
+        again = {key: welcome["data"][key] for key in ("conversation_id", "resume_token")}
+        for _ in range(events):
+            await server.live.bot.store.append(
+                again["conversation_id"], "feedback.given", {"message_id": "m", "rating": "up"}
+            )
+        async with server.chat(**again) as shopper:
+            seqs = [(await shopper.until("feedback.given"))["seq"] for _ in range(events)]
+    assert seqs == list(range(1, events + 1))
+
+
 async def test_resume_brings_every_later_event_once_and_in_order(tmp_path):
     async with house(tmp_path) as server:
         async with server.chat() as shopper:

@@ -103,6 +103,27 @@ async def test_a_database_that_stays_away_does_not_hold_up_the_end(live):
     assert await live.bot.store.unfinished() == [(conversation, message)]
 
 
+async def test_a_turn_that_is_taken_while_the_end_comes_is_left_for_the_next_start(live):
+    slow(live)
+    conversation, message = await start(live.bot, QUESTION)
+    taking, taken = asyncio.Event(), asyncio.Event()
+
+    async def take_turn(*args, **named):
+        taking.set()
+        await taken.wait()
+        return await live.bot.store.store.take_turn(*args, **named)
+
+    live.bot.store.take_turn = take_turn
+    live.start(conversation)
+    await taking.wait()
+    ending = asyncio.create_task(live.aclose(0))
+    await asyncio.sleep(0.05)
+    taken.set()
+    await asyncio.wait_for(ending, 20)
+    assert [e.type for e in await live.bot.store.events(conversation)] == ["message.created"]
+    assert await live.bot.store.unfinished() == [(conversation, message)]
+
+
 def test_the_pause_grows_up_to_a_limit():
     pauses = [under_test.retry_pause_s(attempt, 1.0) for attempt in (0, 1, 2, 3, 4, 5, 1000)]
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
@@ -121,6 +142,14 @@ async def test_stopping_an_answer_twice_loses_no_later_message(live):
         await asyncio.sleep(0)
     done = await until(live, conversation, "message.completed", 2)
     assert [(e.data["reply_to"], e.data["outcome"]) for e in done] == [(one, "truncated"), (two, "answered")]
+
+
+async def test_a_turn_reads_the_log_once(live):
+    conversation, _ = await start(live.bot, QUESTION)
+    live.bot.store.calls.clear()
+    live.start(conversation)
+    await asyncio.wait_for(live._lines[conversation].task, 20)
+    assert live.bot.store.calls == ["take_turn", "conversation", "events", "complete", "take_turn"]
 
 
 async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):

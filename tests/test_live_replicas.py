@@ -93,7 +93,7 @@ async def test_a_process_that_slept_through_its_lease_stops_and_leaves_the_turn_
         await here.recover()
     assert await told(there, conversation) == [(message, "answered")]
     async with asyncio.timeout(20):
-        while here._lines:
+        while here._lines or there._lines:
             await asyncio.sleep(0.005)
     assert (here.outcomes, there.outcomes) == ({}, {"answered": 1})
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bot import wire
 from tests.live import Client, house
@@ -131,3 +131,10 @@ async def test_a_database_that_is_away_closes_the_socket_until_later(tmp_path, d
             assert (told["data"]["code"], told["data"]["retryable"]) == ("try_later", True)
             assert "database" not in told["data"]["message"]
             assert await ends_with(client) == wire.CLOSE["try_later"]
+
+
+async def test_a_socket_at_no_door_is_refused(tmp_path):
+    async with house(tmp_path) as server:
+        with pytest.raises(InvalidStatus):
+            async with connect(server.url.replace("http", "ws") + "/v1/elsewhere"):
+                pass

@@ -44,6 +44,16 @@ def scripted(text, **values):
     return ScriptedEngine(TEMPLATES, lambda _: text, **values)
 
 
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4])
+async def test_the_whole_log_is_read_page_by_page(make, monkeypatch, length):
+    monkeypatch.setattr(turn, "PAGE", 2)
+    store = make().store
+    conversation = (await store.create(site="t", locale="en", shopper_id=None, resume_hash="h")).id
+    for _ in range(length):
+        await store.append(conversation, "feedback.given", {})
+    assert [event.seq for event in await turn.whole_log(store, conversation)] == list(range(1, length + 1))
+
+
 async def test_a_supported_answer_is_streamed_and_recorded_with_its_citation(make):
     outcome, emitted, event, _ = await tell(make(), "How long does standard delivery take?")
     assert outcome == "answered"

@@ -7,6 +7,7 @@ nobody ever waits for it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,10 @@ class Listener:
     """A subscription; for one reader, who must not change the items, since others get the same ones."""
 
     def __init__(self, capacity: int, on_close: Callable[[Listener], None]) -> None:
-        self._items: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(capacity)
-        self._on_close = on_close
+        self._items: deque[dict[str, Any]] = deque()  # a third of an asyncio.Queue, for each open socket
+        self._capacity, self._on_close = capacity, on_close
+        self._reader: asyncio.Future[None] | None = None
+        """Waits for an item."""
         self._lost = False
         self._lagging = False
         self._closed = False
@@ -31,22 +34,26 @@ class Listener:
         """Queue an item; once one did not fit, what follows is lost too until the reader has caught up."""
         if item is LAGGED and self._lagging:
             return  # One word that waits says as much as ten.
-        if self._lost or self._items.full():
+        if self._lost or len(self._items) >= self._capacity:
             self._lost = True
         else:
-            self._items.put_nowait(item)
+            self._items.append(item)
             self._lagging = self._lagging or item is LAGGED
+            self._wake()
 
     def __aiter__(self) -> Listener:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
-        if self._lost and self._items.empty():
-            self._lost = False
-            return LAGGED
-        item = None if self._closed else await self._items.get()
-        if item is None:
+        while not self._closed and not self._items:
+            if self._lost:
+                self._lost = False
+                return LAGGED
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        if self._closed:
             raise StopAsyncIteration
+        item = self._items.popleft()
         if item is LAGGED:
             self._lagging = False
         return item
@@ -56,8 +63,11 @@ class Listener:
         if not self._closed:
             self._closed, self._lost = True, False
             self._on_close(self)
-            if self._items.empty():
-                self._items.put_nowait(None)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
 
 class MemoryBus:

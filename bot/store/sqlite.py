@@ -12,8 +12,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -37,7 +37,7 @@ class Job(NamedTuple):
     """Work for the writer thread, and where its result goes."""
 
     work: Callable[[Connection], Any]
-    future: Future[Any]
+    future: asyncio.Future[Any]
 
 
 class Sqlite:
@@ -77,9 +77,9 @@ class Sqlite:
         """Do the work in the writer thread; returns once it is committed. Nothing is written if it raises."""
         if self._closed:
             raise StoreError("The store is closed; this program is going down.")
-        job = Job(work, Future())
+        job = Job(work, asyncio.get_running_loop().create_future())
         self._jobs.put(job)
-        return await asyncio.wrap_future(job.future)
+        return await job.future
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do the work on a connection that only reads."""
@@ -114,15 +114,10 @@ class Sqlite:
                 results = self._commit_together(jobs)
             except Exception as error:  # for those who wait for the jobs: this thread must outlive any failure
                 results = [error] * len(jobs)
-            for job, result in zip(jobs, results, strict=True):
-                if not _is_awaited(job.future):
-                    continue
-                if not isinstance(result, Exception):
-                    job.future.set_result(result)
-                elif isinstance(result, (SQLAlchemyError, sqlite3.Error)):
-                    job.future.set_exception(self._explain(result))
-                else:
-                    job.future.set_exception(result)
+            results = [self._explain(r) if isinstance(r, (SQLAlchemyError, sqlite3.Error)) else r for r in results]
+            for loop in {job.future.get_loop() for job in jobs}:
+                with suppress(RuntimeError):  # a loop that is closed waits for nothing
+                    loop.call_soon_threadsafe(_hand_back, loop, jobs, results)
 
     def _commit_together(self, jobs: list[Job]) -> list[Any]:
         """One transaction for the first job and all that come meanwhile, each in a savepoint of its own.
@@ -171,14 +166,20 @@ def _is_alone(lock: IO[bytes]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_SH)
 
 
-def _is_awaited(future: Future[Any]) -> bool:
-    """Whether someone waits for it still; from then on it cannot be cancelled."""
-    return future.running() or (not future.cancelled() and future.set_running_or_notify_cancel())
+def _hand_back(loop: asyncio.AbstractEventLoop, jobs: list[Job], results: list[Any]) -> None:
+    """Wake all who wait in this loop at once: to wake each from another thread takes longer than its work."""
+    for job, result in zip(jobs, results, strict=True):
+        if job.future.get_loop() is not loop or job.future.done():
+            continue
+        if isinstance(result, BaseException):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
 
 
 def _attempt(connection: Connection, job: Job) -> Any:
     """The job's result, or what it raised, with its own writes undone."""
-    if not _is_awaited(job.future):
+    if job.future.cancelled():
         return None
     raw: Any = connection.connection.dbapi_connection
     raw.execute("SAVEPOINT job")

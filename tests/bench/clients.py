@@ -15,6 +15,8 @@ from typing import Any
 
 AT_ONCE = 100
 """Connections opened at the same time."""
+PATIENCE_S = 60.0
+"""No shopper waits longer for anything: a frame that never comes ends the run instead of holding it up."""
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -82,6 +84,10 @@ class Gone(Exception):
     """The connection ended."""
 
 
+class Refused(Exception):
+    """The server cannot do what was asked for: what came is no figure."""
+
+
 class Shopper:
     """One shopper, who keeps what is needed to come back."""
 
@@ -89,6 +95,7 @@ class Shopper:
         self.again: dict[str, Any] = {}
         self.seqs: list[int] = []
         self.sent = 0
+        self.waits_for = ""
 
     async def connect(self, port: int, path: str = "/v1/chat", *, holds: int = 0) -> None:
         """Open, up to the end of the handshake."""
@@ -97,10 +104,15 @@ class Shopper:
         if holds:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, holds)
         loop = asyncio.get_running_loop()
-        await loop.sock_connect(own, ("127.0.0.1", port))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await loop.sock_connect(own, ("127.0.0.1", port))
+        except OSError:
+            own.close()
+            raise
         _, self.wire = await loop.create_connection(Wire, sock=own)
         self.wire.transport.write(HANDSHAKE.format(path=path, host="127.0.0.1", port=port).encode())
-        await self.wire.got.get()
+        await self.raw("the handshake")
         if not self.wire.open:
             raise Gone
 
@@ -115,12 +127,27 @@ class Shopper:
     def send(self, type: str, **data: Any) -> None:
         self.wire.write(json.dumps({"type": type, "data": data}))
 
-    async def next(self) -> dict[str, Any]:
+    async def raw(self, what: str) -> bytes:
+        """What came next; empty once the connection is open, and once it has ended."""
+        got, self.waits_for = self.wire.got, what
+        if not got.empty():
+            return got.get_nowait()
+        if self.wire.closed.done():
+            return b""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await got.get()
+        except TimeoutError:
+            raise TimeoutError(f"{what} did not come within {PATIENCE_S:g} s") from None
+
+    async def next(self, what: str = "any frame") -> dict[str, Any]:
         """The next frame."""
-        raw = await self.wire.got.get()
+        raw = await self.raw(what)
         if not raw:
             raise Gone
         frame = json.loads(raw)
+        if frame["type"] == "error":
+            raise Refused(frame["data"]["code"])
         if "seq" in frame:
             self.seqs.append(frame["seq"])
         return frame
@@ -128,7 +155,7 @@ class Shopper:
     async def until(self, type: str, **data: Any) -> dict[str, Any]:
         """The next frame of this type whose data has these values."""
         while True:
-            frame = await self.next()
+            frame = await self.next(type)
             if frame["type"] == type and all(frame["data"].get(k) == v for k, v in data.items()):
                 return frame
 

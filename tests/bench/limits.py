@@ -63,7 +63,7 @@ async def echoes_per_second(port: int, clients: int, seconds: float) -> float:
         await shopper.connect(port, "/")
         while time.perf_counter() < until:
             shopper.wire.write(text)
-            await shopper.wire.got.get()
+            await shopper.raw("the echo")
             count += 1
         shopper.close()
 

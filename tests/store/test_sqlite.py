@@ -63,6 +63,22 @@ async def test_writes_that_wait_are_committed_together(file_store, monkeypatch):
     assert all(isinstance(r, StoreError) for r in results[2::2])
 
 
+async def test_a_loop_that_closed_before_its_commit_holds_nobody_up(file_store):
+    conversation, begun, free = await made(file_store), threading.Event(), threading.Event()
+
+    def work(connection):
+        begun.set()
+        assert free.wait(20)
+
+    async def gone():
+        asyncio.create_task(file_store._database.write(work))
+        await asyncio.to_thread(begun.wait, 20)
+
+    await asyncio.to_thread(asyncio.run, gone())
+    free.set()
+    assert (await file_store.append(conversation, "feedback.given", {})).seq == 1
+
+
 async def test_acknowledged_writes_survive_kill_9(tmp_path):
     url = f"sqlite:///{tmp_path / 'bot.db'}"
     program = f"""
