@@ -6,7 +6,7 @@ none has learnt from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from bot.retrieval.calibration import Calibration, Weights
 from bot.retrieval.hybrid import Encodes, Rules, follow_share, read_rules
 from bot.retrieval.questions import Question, join, question_of
 from bot.retrieval.reranker import Reranker
-from bot.retrieval.shelf import RANK_FEATURES, Candidates, Shelf, build_shelf, find, views_of
+from bot.retrieval.shelf import QUERY_FEATURES, RANK_FEATURES, Candidates, Shelf, build_shelf, find, views_of
 from bot.types import Language, Passage
 from finetune.reranker_data import right_rules
 
@@ -99,25 +99,39 @@ def seek(shelf: Shelf, asked: Encoded) -> list[Sought]:
     ]
 
 
-def fit(asked: Sequence[tuple[Shelf, Sequence[Sought]]], reader: Reranker) -> Calibration:
-    """All models of one language, from what was sought in each of some shops."""
+def fit(
+    asked: Sequence[tuple[Shelf, Sequence[Sought]]],
+    reader: Reranker,
+    *,
+    unread: Collection[str] = (),
+    unanswerable: float = 0.5,
+) -> Calibration:
+    """All models of one language, from what was sought in each of some shops.
+
+    Args:
+        unread: features that tell nothing of whether anything answers.
+        unanswerable: share of such questions that is counted on, whatever share they have here. At one half, as large
+            a share of the answerable is refused by a probability of one half as of the others is not, or nearly.
+    """
     language = asked[0][0].language
     sought = [(s, shelf) for shelf, found in asked for s in found]
     full = [(s.joined or s.alone, s.gold) for s, _ in sought]
     rank = _fit_rank([(candidates, gold) for candidates, gold in full if gold])
-    answers = _fit_answers(full, rank)
+    answers = _fit_answers(full, rank, unread)
     none = logistic(np.zeros((2, 1)), np.array([True, True]))
     half = Calibration(rank, answers, answers, none, none)
     half = replace(half, follows=_fit_follows([s for s, _ in sought], language, half))
-    return _fit_rules(sought, reader, half)
+    return _fit_rules(sought, reader, half, unread, unanswerable)
 
 
-def _fit_rules(sought: Sequence[tuple[Sought, Shelf]], reader: Reranker, half: Calibration) -> Calibration:
-    """How probably a rule answers, and whether any does, were as many questions unanswerable as not.
-
-    What share is, no shop knows before it is asked; so at one half, as large a share of the answerable is refused as of
-    the others is not, or nearly.
-    """
+def _fit_rules(
+    sought: Sequence[tuple[Sought, Shelf]],
+    reader: Reranker,
+    half: Calibration,
+    unread: Collection[str],
+    unanswerable: float,
+) -> Calibration:
+    """How probably a rule answers, and whether any does."""
     read, kept = [], []
     for s, shelf in sought:
         total, rules = read_sought(s, shelf, reader, half)
@@ -137,8 +151,11 @@ def _fit_rules(sought: Sequence[tuple[Sought, Shelf]], reader: Reranker, half: C
             for (s, shelf), (p, rules) in zip(kept, read, strict=True)
         ]
     )
+    features *= read_of(calibration.FOUND_FEATURES, unread)
     return replace(
-        half, rules=by_rule, found=logistic(features, np.array([bool(s.gold) for s, _ in kept]), balanced=True)
+        half,
+        rules=by_rule,
+        found=logistic(features, np.array([bool(s.gold) for s, _ in kept]), negatives=unanswerable),
     )
 
 
@@ -197,13 +214,18 @@ def _fit_rank(rows: Sequence[tuple[Candidates, frozenset[int]]], steps: int = 30
     return _weights(mean, scale, weights, 0.0)
 
 
-def _fit_answers(rows: Sequence[tuple[Candidates, frozenset[int]]], rank: Weights) -> Weights:
+def _fit_answers(rows: Sequence[tuple[Candidates, frozenset[int]]], rank: Weights, unread: Collection[str]) -> Weights:
     """Is there a passage that answers?"""
     features, labels = [], []
     for candidates, gold in rows:
         features.append(calibration.query_features(candidates, calibration.rank(candidates, rank)))
         labels.append(bool(gold))
-    return logistic(np.array(features), np.array(labels))
+    return logistic(np.array(features) * read_of(QUERY_FEATURES, unread), np.array(labels))
+
+
+def read_of(names: Sequence[str], unread: Collection[str]) -> np.ndarray:
+    """1 for each feature that is read, 0 for the others.  # (len(names),)"""
+    return np.array([name not in unread for name in names], float)
 
 
 def _fit_follows(sought: Sequence[Sought], language: Language, half: Calibration) -> Weights:
@@ -214,17 +236,21 @@ def _fit_follows(sought: Sequence[Sought], language: Language, half: Calibration
         joined = float(calibration.probabilities(s.joined or s.strange, half).max())
         features.append(calibration.follow_features(s.question.text, language, alone, joined))
         labels.append(s.kind == "follow_up")
-    return logistic(np.array(features), np.array(labels), balanced=True)
+    return logistic(np.array(features), np.array(labels), negatives=0.5)
 
 
-def logistic(features: np.ndarray, labels: np.ndarray, *, balanced: bool = False) -> Weights:
-    """A logistic regression over standardised features."""
+def logistic(features: np.ndarray, labels: np.ndarray, *, negatives: float | None = None) -> Weights:
+    """A logistic regression over standardised features.
+
+    Args:
+        negatives: share that they count for; None: their own.
+    """
     if labels.all() or not labels.any():
         return Weights(*[(x,) * features.shape[1] for x in (0.0, 1.0, 0.0)], bias=3.0 if labels.all() else -3.0)
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    model = LogisticRegression(max_iter=1000, class_weight="balanced" if balanced else None).fit(
-        (features - mean) / scale, labels
-    )
+    share = labels.mean()
+    weight = None if negatives is None else {True: (1 - negatives) / share, False: negatives / (1 - share)}
+    model = LogisticRegression(max_iter=1000, class_weight=weight).fit((features - mean) / scale, labels)
     return _weights(mean, scale, model.coef_[0], float(model.intercept_[0]))
 
 

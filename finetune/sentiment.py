@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--characters", type=int, default=3000, help="Chinese characters to add, commonest first")
     parser.add_argument("--half", action="store_true", help="multiply in bfloat16: twice as fast where the CPU can")
     parser.add_argument("--start", type=Path, help="folder of an earlier model to go on from, with its tokenizer")
+    parser.add_argument(
+        "--average", type=Path, help="folder of a model that this one goes on from, to end half-way to"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the rows drawn, their order and the first weights")
 
 
@@ -69,6 +72,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         model = adapted(tokenizer, trained, glosses())
         head = nn.Linear(model.config.hidden_size, len(LABELS) + 1)  # the last output is "rude", for training only
     fit(model, head, tokenizer, batches(rows, args), args.learning_rate, args.half)
+    if args.average:
+        half_way(model, head, args.average)
     logits = predict(model, head, tokenizer, [row.text for row in held_out])
     gold = torch.tensor([row.mood for row in held_out]).argmax(1)
     temperature = calibrated(logits, gold)
@@ -94,6 +99,22 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     save(args.out, model, head, tokenizer, temperature, scores)
     reliability((logits / temperature).softmax(1)[:, 2], gold == 2, args.out / "reliability.png")
     return scores
+
+
+def half_way(model: PeftModel, head: nn.Linear, folder: Path) -> None:
+    """Make every trained weight the mean of its own value and that in `folder` (Wortsman et al. 2022).
+
+    Raises:
+        ModelError: the folder holds no such model.
+    """
+    _, other, last = continued(folder)
+    theirs = dict(other.named_parameters())
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if tensor.requires_grad:
+                tensor.lerp_(theirs[name], 0.5)
+        head.weight.lerp_(last.weight, 0.5)
+        head.bias.lerp_(last.bias, 0.5)
 
 
 def batches(rows: Sequence[Row], args: argparse.Namespace) -> list[list[Row]]:
