@@ -70,9 +70,9 @@ def nearest(hits: Sequence[Hit], count: int) -> list[tuple[int, str]]:
 
 
 def sayable(hits: Sequence[Hit], count: int) -> list[tuple[int, str]]:
-    """(Passage's number from 1, rule) of the nearest rules, and of all whose passage's rules were not rated."""
+    """(Passage's number from 1, rule) of the nearest rules; of an order, whose rules were not rated, if there is one."""
     unrated = [(n, line) for n, hit in enumerate(hits, 1) if not hit.rules for line in hit.passage.text.splitlines()]
-    return [*unrated, *(nearest(hits, count) if any(hit.rules for hit in hits) else ())]
+    return unrated or nearest(hits, count)
 
 
 def quotations(hits: Sequence[Hit], share: float, most: int) -> list[tuple[int, str]]:
