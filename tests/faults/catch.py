@@ -25,7 +25,7 @@ Scenario = Callable[[int, str], Awaitable[Finding]]
 SCENARIOS: dict[str, Scenario] = {
     "traffic": lambda seed, bug: kill(seed, kills=2, bug=bug, enough=1),
     "kill after an ack": lambda seed, bug: kill(seed, kills=4, bug=bug, points=("after_ack",), enough=1),
-    "kill in a handoff": lambda seed, bug: kill(seed, kills=4, bug=bug, points=("in_hand_off",), enough=1),
+    "kill in a handoff": lambda seed, bug: kill(seed, kills=12, bug=bug, points=("in_hand_off",), enough=1),
     "power cut": lambda seed, bug: powercut(seed, points=40, bug=bug),
     "desk": lambda seed, bug: races(seed, rounds=1, bug=bug),
     "takeover": lambda seed, bug: takeover(seed, rounds=20, bug=bug),
