@@ -24,6 +24,7 @@ from bot.retrieval.reranker import Reranker
 from bot.retrieval.shelf import QUERY_FEATURES
 from bot.types import LANGUAGES, Language, Passage
 from finetune import calibration as fitting
+from finetune import seeking
 from finetune.encoder_data import ShopTexts, read_rows, shop_texts, with_invented
 from finetune.written import WrittenShop, read_shops
 
@@ -123,18 +124,16 @@ def _calibrate(
     test: Sequence[dict[str, Any]],
 ) -> tuple[calibration.Calibrations, dict[str, dict[str, float]]]:
     """Fit on valid, in a shelf that knows the training questions, and on written shops, whose shelves know none."""
-    views = fitting.encode_views(passages, encoder)
-    shelf = fitting.shelf_of(language, passages, views, fitting.encode(train, encoder, with_strange=False))
+    views = seeking.encode_views(passages, encoder)
+    shelf = seeking.shelf_of(language, passages, views, seeking.encode(train, encoder, with_strange=False))
     sought, tested = (
-        [(shelf, fitting.seek(shelf, fitting.encode(rows, encoder, with_strange=True)))] for rows in (valid, test)
+        [(shelf, seeking.seek(shelf, seeking.encode(rows, encoder, with_strange=True)))] for rows in (valid, test)
     )
     others = []
     for shop in other_shops(language, calibrating=True):
-        bare = fitting.shelf_of(
-            language, shop.passages, fitting.encode_views(shop.passages, encoder),
-            fitting.encode([], encoder, with_strange=False),
-        )  # fmt: skip
-        others.append((bare, fitting.seek(bare, fitting.encode(shop.rows, encoder, with_strange=True))))
+        views, none = seeking.encode_views(shop.passages, encoder), seeking.encode([], encoder, with_strange=False)
+        bare = seeking.shelf_of(language, shop.passages, views, none)
+        others.append((bare, seeking.seek(bare, seeking.encode(shop.rows, encoder, with_strange=True))))
     # 0.55: on valid rows as many of the answerable are then refused as of the others are not (scores.json tells).
     # In an unknown shop the two are told apart less well, and to quote in vain is better than to refuse in vain.
     alone = fitting.fit(others, reader, unread=WORDING, unanswerable=1 / 3)

@@ -52,6 +52,7 @@ FINETUNE_ALSO = {
     "finetune.evaluate": STORY,
     "finetune.show": STORY,
     "finetune.calibration": SEARCH,
+    "finetune.seeking": SEARCH,
     "finetune.encoder": SEARCH,
     "finetune.encoder_data": SEARCH,
     "finetune.encoder_en": SEARCH,

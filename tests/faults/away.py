@@ -150,7 +150,9 @@ async def _back(urls: list[str], oracle: Oracle, rng: random.Random) -> float:
     """Seconds until a new message is acknowledged and answered."""
     began = time.monotonic()
     shopper = Shopper(urls, oracle, rng)
-    if not await shopper.end_of(await shopper.say("How long does standard delivery take? [{}]"), 30):
-        oracle.breaks(f"P6 {shopper.id}: no answer within 30 s of peace")
+    client_id = await shopper.say("How long does standard delivery take? [{}]", stay=True)
+    if not await shopper.end_of(client_id, 30):
+        told = [(tab.last_seq, "closed" if tab.closed else "open") for tab in shopper.tabs]
+        oracle.breaks(f"P6 {shopper.id}: no answer to {shopper.known.acked[client_id]} within 30 s; tabs told {told}")
     await shopper.leave()
     return time.monotonic() - began

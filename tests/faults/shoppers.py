@@ -172,11 +172,12 @@ class Shopper:
         self.told = max(self.told, tab.last_seq)
         self.tabs.remove(tab)
 
-    async def say(self, text: str | None = None, *, copies: int | None = None) -> str:
+    async def say(self, text: str | None = None, *, copies: int | None = None, stay: bool = False) -> str:
         """Send one message until it is acknowledged; its `client_id`.
 
         Args:
             copies: how often at a time; None is one to five times.
+            stay: never hang up; who does may rightly find the answer cancelled (P7).
         """
         self.messages += 1
         await self.connect()
@@ -190,7 +191,7 @@ class Shopper:
                     await tab.send("message.send", client_id=client_id, text=self.known.sent[client_id])
                 except AWAY:
                     pass
-            if self.rng.random() < 0.1:
+            if not stay and self.rng.random() < 0.1:
                 await self.cut()
             await self._wait(lambda: client_id in self.known.acked, 2)
         return client_id

@@ -13,7 +13,7 @@ from bot.errors import ModelError
 from bot.retrieval.dense import Encoder, unit
 from bot.retrieval.documents import load_documents
 from bot.types import Passage
-from finetune import calibration, encoder_en, encoder_zh
+from finetune import calibration, encoder_en, encoder_zh, seeking
 from finetune.encoder_data import ShopTexts, shop_batch, shop_texts
 from tests.retrieval.shop import WordEncoder, WordReranker, write_documents
 
@@ -139,9 +139,9 @@ def test_calibration_learns_to_rank_and_to_refuse(tmp_path: Path) -> None:
     rows += [{**row(text, kind="unanswerable"), "language": "en"} for text in
              ("who won the football game", "tell me a joke about cats", "weather tomorrow", "sing a song")]  # fmt: skip
     encoder = WordEncoder("en")
-    known = calibration.encode(rows[::2], encoder, with_strange=False)
-    shelf = calibration.shelf_of("en", passages, calibration.encode_views(passages, encoder), known)
-    asked = [(shelf, calibration.seek(shelf, calibration.encode(rows, encoder, with_strange=True)))]
+    known = seeking.encode(rows[::2], encoder, with_strange=False)
+    shelf = seeking.shelf_of("en", passages, seeking.encode_views(passages, encoder), known)
+    asked = [(shelf, seeking.seek(shelf, seeking.encode(rows, encoder, with_strange=True)))]
     reader = WordReranker("en")
     scores = calibration.measure(asked, reader, calibration.fit(asked, reader))
     assert scores["all hit@1"] > 0.8
