@@ -54,6 +54,10 @@ def main() -> None:
                 by_kind[row["label"] == "angry", row.get("kind", "first hundred")].append(value > threshold)
             for (is_angry, kind), values in sorted(by_kind.items()):
                 print(f"    {'angry' if is_angry else 'other':6} {kind:18} {len(values):4} {np.mean(values):.2f}")
+        easy = [row for row in rows if "kind" not in row and row["label"] != "unhappy"]
+        said = model.predict([row["text"] for row in easy])
+        right = sum((mood.label == "angry") == (row["label"] == "angry") for row, mood in zip(easy, said, strict=True))
+        print(f"  easy lines, angry or calm    {right} of {len(easy)} right")
         asked = [
             r["text"]
             for n in ("valid", "test")
