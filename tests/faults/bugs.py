@@ -41,7 +41,7 @@ def ack_before_commit() -> None:
             time.sleep(0.1)  # long enough for the ack to leave on a busy machine too
 
         database: Any = self._database
-        database._jobs.put(sqlite.Job(early, Future()))
+        database._jobs.put(sqlite.Job(early, asyncio.get_running_loop().create_future()))
         return await asyncio.wrap_future(told)
 
     SqlStore.append_message = append_message
