@@ -75,7 +75,8 @@ class Learner:
                 done.batch, done.step = done.batch + 1, done.step + 1
                 done.tokens += sum(len(item) for batch in step for item in batch)
                 speed = (done.tokens - before[1]) / max(done.seconds - before[0], 1e-9)
-                log.note({"step": done.step, "loss": loss, "rate": rate, "tokens_per_s": round(speed)})
+                line = {"step": done.step, "loss": loss, "rate": rate, "tokens_per_s": round(speed)}
+                log.note(line, steps=round(done.step / self._share(total)))
                 if done.batch == len(plan):
                     done.epoch, done.batch = done.epoch + 1, 0
                     plan = self._plan(done.epoch)
@@ -229,8 +230,12 @@ class Log:
             self._lines.close()
             self._board.close()
 
-    def note(self, line: dict[str, float]) -> None:
-        """Add a line; one with a `loss` is a step."""
+    def note(self, line: dict[str, float], *, steps: int = 0) -> None:
+        """Add a line; one with a `loss` is a step.
+
+        Args:
+            steps: how many the run will have, as far as can be told; 0: as was thought before.
+        """
         line |= {"seconds": round(self._done.seconds, 1), "tokens": self._done.tokens}
         self._done.history.append(line)
         if not self._main:
@@ -244,6 +249,7 @@ class Log:
             self._bar.set_postfix(
                 {"loss": f"{line['loss']:.3f}", "tokens/s": int(line["tokens_per_s"])}, refresh=False
             )
+            self._bar.total = steps or self._bar.total
             self._bar.update()
 
     def say(self, text: str) -> None:

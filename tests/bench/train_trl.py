@@ -33,6 +33,8 @@ RATE = 1e-3
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=96, help="training rows, about")
+    parser.add_argument("--width", type=int, default=384, help="of the base; a multiple of 6 (384: 20 M weights)")
+    parser.add_argument("--layers", type=int, default=8, help="of the base (8)")
     parser.add_argument("--dtypes", default="float32,bfloat16", help="what the base is held and computed in")
     parser.add_argument("--seconds", type=float, default=340, help="no contender begins after this time")
     parser.add_argument("--only", default="", help="contenders, apart by semicolons; all without it")
@@ -56,8 +58,8 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def prepare(work: Path, rows: int) -> None:
-    """Write the base (a Qwen2 of some 20 million weights) and the examples, as folded items and one by one."""
+def prepare(work: Path, rows: int, width: int, layers: int) -> None:
+    """Write the base (a Qwen2 with random weights) and the examples, as folded items and one by one."""
     from transformers import AutoTokenizer
 
     from bot.prompt import load_templates
@@ -70,7 +72,10 @@ def prepare(work: Path, rows: int) -> None:
     library = Library(load_documents(ROOT / "knowledge"))
     train, valid = (read_rows(ROOT / f"finetune/data/{split}.jsonl", library.by_id) for split in ("train", "valid"))
     texts = [f"{p.title} {p.heading} {p.text}" for p in library.passages] + [f"{r.text} {r.answer}" for r in train]
-    make_shape("qwen2", work / "base", texts, vocabulary=16_000, width=384, layers=8, heads=6, feed_forward=1024)
+    make_shape(
+        "qwen2", work / "base", texts, vocabulary=16_000, width=width, layers=layers, heads=6,
+        feed_forward=width * 8 // 3,
+    )  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(work / "base")
     scribe = Scribe(tokenizer, load_templates(ROOT / "prompts"), tokenizer.eos_token)
     made = examples(train, library, scribe, Config(), "bench", fold=True).items
@@ -158,7 +163,7 @@ def main() -> int:
         work = Path(folder)
         python = args.python or environment(work / "venv")
         began = time.monotonic()
-        prepare(work, args.rows)
+        prepare(work, args.rows, args.width, args.layers)
         for dtype in args.dtypes.split(","):
             print(f"\n{dtype}\n{'':<28}{'steps':>6}{'tokens/s':>10}{'per CPU s':>11}{'ratio':>7}{'held-out loss':>15}")
             first: float | None = None

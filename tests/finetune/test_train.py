@@ -219,6 +219,14 @@ def test_a_run_ends_after_its_minutes(place, tmp_path, capsys):
     assert len(losses(tmp_path / "x")) == 1
 
 
+def test_the_bar_foretells_the_end_that_the_clock_will_make(tmp_path, capsys):
+    done = checkpoint.Progress(seconds=10.0)
+    with learner.Log(tmp_path, done, 1000, True) as log:
+        log.note({"step": 1, "loss": 1.0, "tokens_per_s": 5.0}, steps=4)
+
+    assert "1/4" in capsys.readouterr().err
+
+
 def test_tensorboard_reads_the_losses(trained):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
