@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from safetensors.torch import save_file
@@ -87,9 +88,13 @@ def draw(history: Sequence[Mapping[str, float]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for key, style in (("loss", "-"), ("held_out_loss", "o-")):
-        lines = [line for line in history if key in line]
-        axes.plot([x["tokens"] / 1e6 for x in lines], [x[key] for x in lines], style, label=key.replace("_", " "))
+    steps, looks = ([line for line in history if key in line] for key in ("loss", "held_out_loss"))
+    read = [line["tokens"] / 1e6 for line in steps]
+    axes.plot(read, [line["loss"] for line in steps], color="C0", alpha=0.3, linewidth=0.8, label="loss of a step")
+    window = max(1, len(steps) // 12)
+    means = [mean(line["loss"] for line in steps[max(0, n - window) : n + 1]) for n in range(len(steps))]
+    axes.plot(read, means, color="C0", label=f"mean of {window + 1} steps")
+    axes.plot([x["tokens"] / 1e6 for x in looks], [x["held_out_loss"] for x in looks], "o-C1", label="held-out loss")
     axes.set_xlabel("million tokens read")
     axes.set_ylabel("loss per token")
     axes.set_ylim(bottom=0)
