@@ -31,12 +31,13 @@ BREAKS = {"interrupted": signal.SIGINT, "killed": signal.SIGKILL}
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("resume", "memory"))
-    parser.add_argument("--rows", type=int, default=160, help="training rows (160)")
+    parser.add_argument("--rows", type=int, help="training rows (160 for `resume`, 4 for `memory`)")
     parser.add_argument("--out", type=Path, default=Path("resume.png"), help="where the picture goes")
     args = parser.parse_args()
+    rows = args.rows or {"resume": 160, "memory": 4}[args.what]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for name, count in (("train", args.rows), ("valid", max(1, args.rows // 8))):
+        for name, count in (("train", rows), ("valid", max(1, rows // 8))):
             lines = (ROWS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
             step = len(lines) // count  # from all over the file, so that both languages stand among them
             (place / f"{name}.jsonl").write_text("".join(lines[::step][:count]), encoding="utf-8")
@@ -117,14 +118,18 @@ def memory(place: Path) -> None:
     weights = sum(p.numel() for p in model.parameters())
     del model
     print(f"A Qwen2 of {weights / 1e6:.0f} million random weights\n\n{'':<42}{'peak MiB':>9}{'seconds':>9}  losses")
-    shared = {"epochs": 1, "rate": 1e-3, "rank": 8, "alpha": 16, "batch_tokens": 2048, "fold": False,
+    shared = {"epochs": 2, "rate": 1e-3, "rank": 8, "alpha": 16, "batch_tokens": 1024, "fold": False,
               "evaluate_steps": 1000}  # fmt: skip
     for name, keys in {
         "LoRA, 32 bits": {"dtype": "float32"},
         "LoRA, 16 bits": {"dtype": "bfloat16"},
         "LoRA, 16 bits, gradient checkpointing": {"dtype": "bfloat16", "gradient_checkpointing": True},
-        "QLoRA, 4 bits": {"four_bit": True},
-        "QLoRA, 4 bits, gradient checkpointing": {"four_bit": True, "gradient_checkpointing": True},
+        "QLoRA, 4 bits": {"four_bit": True, "dtype": "bfloat16"},
+        "QLoRA, 4 bits, gradient checkpointing": {
+            "four_bit": True,
+            "dtype": "bfloat16",
+            "gradient_checkpointing": True,
+        },
     }.items():
         began = time.monotonic()
         run = command(place, name, str(place / "base"), shared | keys)
