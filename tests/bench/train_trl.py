@@ -16,11 +16,13 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bot.settings import ROOT
 
@@ -33,8 +35,12 @@ RATE = 1e-3
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=96, help="training rows, about")
+    parser.add_argument(
+        "--base", type=Path, help="a base that knows something, such as bot/models/base; else a random Qwen2"
+    )
     parser.add_argument("--width", type=int, default=384, help="of the base; a multiple of 6 (384: 20 M weights)")
     parser.add_argument("--layers", type=int, default=8, help="of the base (8)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of rows, for every contender")
     parser.add_argument("--dtypes", default="float32,bfloat16", help="what the base is held and computed in")
     parser.add_argument("--seconds", type=float, default=340, help="no contender begins after this time")
     parser.add_argument("--only", default="", help="contenders, apart by semicolons; all without it")
@@ -58,8 +64,8 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def prepare(work: Path, rows: int, width: int, layers: int) -> None:
-    """Write the base (a Qwen2 with random weights) and the examples, as folded items and one by one."""
+def prepare(work: Path, args: argparse.Namespace) -> None:
+    """Write the base (if none is given, a Qwen2 with random weights) and the examples, as folded items and one by one."""
     from transformers import AutoTokenizer
 
     from bot.prompt import load_templates
@@ -72,24 +78,30 @@ def prepare(work: Path, rows: int, width: int, layers: int) -> None:
     library = Library(load_documents(ROOT / "knowledge"))
     train, valid = (read_rows(ROOT / f"finetune/data/{split}.jsonl", library.by_id) for split in ("train", "valid"))
     texts = [f"{p.title} {p.heading} {p.text}" for p in library.passages] + [f"{r.text} {r.answer}" for r in train]
-    make_shape(
-        "qwen2", work / "base", texts, vocabulary=16_000, width=width, layers=layers, heads=6,
-        feed_forward=width * 8 // 3,
-    )  # fmt: skip
+    if args.base:
+        shutil.copytree(args.base, work / "base")
+    else:
+        make_shape(
+            "qwen2", work / "base", texts, vocabulary=16_000, width=args.width, layers=args.layers, heads=6,
+            feed_forward=args.width * 8 // 3,
+        )  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(work / "base")
     scribe = Scribe(tokenizer, load_templates(ROOT / "prompts"), tokenizer.eos_token)
     made = examples(train, library, scribe, Config(), "bench", fold=True).items
-    while sum(len(item.branches) for item in made) > rows:  # Whole items, so that the mix of sizes is the real one.
+    while (
+        sum(len(item.branches) for item in made) > args.rows
+    ):  # Whole items, so that the mix of sizes is the real one.
         made.pop()
     held = examples(valid[::12], library, scribe, Config(), "bench", fold=False).items
     pack = [[[item.prefix, item.branches] for item in items] for items in (made, held)]
     (work / "items.json").write_text(json.dumps(pack))
 
 
-def contend(name: str, dtype: str, work: Path) -> dict[str, float]:
+def contend(name: str, dtype: str, work: Path, seed: int) -> dict[str, float]:
     """Train one contender on all examples once, and measure it."""
     import torch
 
+    from finetune import compact
     from finetune.batching import batches, lay_out, learnt, loss_sum, measure
     from finetune.config import Config
     from finetune.loading import load_adapted
@@ -108,14 +120,18 @@ def contend(name: str, dtype: str, work: Path) -> dict[str, float]:
     low = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
     if name in (OURS, GROUPED):
         mine = items if name == OURS else alone
+        inner: Any = model.base_model.model if name == OURS and model.config.model_type == "lfm2" else None
         size = sum(map(len, mine)) * ROWS_A_STEP // len(alone)
-        plan = batches(mine, max(size, max(map(len, mine))), random.Random(0))
+        plan = batches(mine, max(size, max(map(len, mine))), random.Random(seed))
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], RATE, weight_decay=0.0)
         model.train()
         clock, cpu = time.perf_counter(), time.process_time()
         for batch in plan:
             with low:
-                loss = loss_sum(model, lay_out(batch, 0)) / learnt(batch)
+                if inner is None:
+                    loss = loss_sum(model, lay_out(batch, 0)) / learnt(batch)
+                else:
+                    loss = compact.loss_of(inner, compact.collate(batch, 0))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -138,7 +154,7 @@ def contend(name: str, dtype: str, work: Path) -> dict[str, float]:
                 output_dir=str(work / "trl"), num_train_epochs=1, learning_rate=RATE, lr_scheduler_type="constant",
                 weight_decay=0.0, max_grad_norm=1.0, bf16=dtype == "bfloat16", gradient_checkpointing=False,
                 use_cpu=True, report_to="none", save_strategy="no", logging_strategy="no", disable_tqdm=True,
-                completion_only_loss=True, **options,
+                completion_only_loss=True, seed=seed, **options,
             ),
         )  # fmt: skip
         clock, cpu = time.perf_counter(), time.process_time()
@@ -156,14 +172,14 @@ def main() -> int:
     args = arguments()
     if args.run:
         name, dtype = args.run.split("|")
-        print("RESULT " + json.dumps(contend(name, dtype, args.work)))
+        print("RESULT " + json.dumps(contend(name, dtype, args.work, args.seed)))
         return 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         python = args.python or environment(work / "venv")
         began = time.monotonic()
-        prepare(work, args.rows, args.width, args.layers)
+        prepare(work, args)
         for dtype in args.dtypes.split(","):
             print(f"\n{dtype}\n{'':<28}{'steps':>6}{'tokens/s':>10}{'per CPU s':>11}{'ratio':>7}{'held-out loss':>15}")
             first: float | None = None
@@ -174,7 +190,8 @@ def main() -> int:
                 # No shared settings folder: what accelerate or TRL keep there must not decide a contender.
                 variables = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(work / "hub"), "HF_HUB_OFFLINE": "1"}
                 ran = subprocess.run(
-                    [str(python), "-m", "tests.bench.train_trl", "--run", f"{name}|{dtype}", "--work", str(work)],
+                    [str(python), "-m", "tests.bench.train_trl", "--run", f"{name}|{dtype}", "--work", str(work),
+                     "--seed", str(args.seed)],
                     cwd=ROOT, env=variables, capture_output=True, text=True,
                 )  # fmt: skip
                 if ran.returncode:
