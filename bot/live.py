@@ -157,8 +157,12 @@ class Live:
             outcome = "cancelled"
         finally:
             line.story = None
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        self.ended(outcome)
         log.info("turn %s %s in %.2f s", conversation_id, outcome, time.perf_counter() - began)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Count a message that has its outcome."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def in_flight(self, conversation_id: str) -> tuple[str, list[dict[str, Any]]] | None:
         """The answer that this process writes: its id and its deltas so far."""

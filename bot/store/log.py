@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from bot.errors import ConversationClosed, IdempotencyConflict, NotFound, StaleEpoch
 from bot.handoff import BOT, CLOSED
 from bot.store.schema import conversations, events, health, messages
-from bot.types import Conversation, Event, Language
+from bot.types import Arrival, Conversation, Event, Language
 
 _HEAD = [
     conversations.c[name] for name in ("id", "site", "locale", "shopper_id", "owner", "epoch", "seq", "resume_hash")
@@ -120,25 +120,26 @@ def append(
 
 def append_message(
     c: Connection, conversation_id: str, *, now: float, client_id: str, message_id: str, text: str
-) -> tuple[Event, bool]:
-    """A shopper's message, or the one that was written first with this `client_id`."""
+) -> tuple[Event, Arrival]:
+    """A shopper's message, or the one that was written first with this `client_id`; one not for the bot has ended."""
     head = lock(c, conversation_id)
     seq = c.execute(_KNOWN, {"this": conversation_id, "client": client_id}).scalar()
     if seq is not None:
         first = read(c, conversation_id, after=seq - 1, limit=1)[0]
         if first.data["text"] != text:
             raise IdempotencyConflict(f"`client_id` {client_id!r} was used for another text; use a new one.")
-        return first, False
+        return first, "known"
     if head.owner == CLOSED:
         raise ConversationClosed(f"Conversation {conversation_id} is closed; begin a new one.")
     data = {"message_id": message_id, "role": "shopper", "text": text}
     (event,) = write(c, head, ("message.created", data), now=now)
+    outcome = None if head.owner == BOT else "relayed"
     c.execute(
         _ADD_MESSAGE,
         {"conversation_id": conversation_id, "message_id": message_id, "client_id": client_id, "seq": event.seq,
-         "sent_at": now},
+         "sent_at": now, "outcome": outcome},
     )  # fmt: skip
-    return event, True
+    return event, outcome or "waits"
 
 
 def ping(c: Connection, *, now: float) -> None:
