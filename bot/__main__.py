@@ -89,7 +89,7 @@ def _serve(args: argparse.Namespace) -> int:
     print(f"  Human agents' desk   {sign_in}")
     print(f"  API documentation    {address}/docs\n", flush=True)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    sys.setswitchinterval(run.SWITCH_S)
+    run.settle()
     run.Server(serving.app, serving.drain, trusted_proxies=config.trusted_proxies).run(sockets=[listening])
     return 0
 
