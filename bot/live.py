@@ -201,11 +201,8 @@ class Live:
         if line.task is None:
             self._drop(conversation_id, line)
         else:
-            self._give_grace(conversation_id, line)
+            line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
         await self._say("left", conversation_id)
-
-    def _give_grace(self, conversation_id: str, line: Line) -> None:
-        line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
 
     def _drop(self, conversation_id: str, line: Line) -> None:
         """Forget a line without listeners and turns, and the time that it had left."""
@@ -246,7 +243,7 @@ class Live:
             case "left" if line.listeners:
                 await self._say("joined", conversation_id)
             case "left" if line.task is not None:
-                self._give_grace(conversation_id, line)
+                line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
 
     async def _say(self, type: str, conversation_id: str, message_id: str | None = None) -> None:
         item = {"type": type, "conversation_id": conversation_id, "message_id": message_id, "from": self._me}
