@@ -88,8 +88,9 @@ def _serve(args: argparse.Namespace) -> int:
     sign_in = f"{address}/desk#code={serving.code}" if serving.code else f"{address}/desk"
     print(f"  Human agents' desk   {sign_in}")
     print(f"  API documentation    {address}/docs\n", flush=True)
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    sys.setswitchinterval(run.SWITCH_S)
+    for each_connection in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(each_connection).setLevel(logging.WARNING)
+    run.settle()
     run.Server(serving.app, serving.drain, trusted_proxies=config.trusted_proxies).run(sockets=[listening])
     return 0
 

@@ -220,16 +220,19 @@ class _Session:
         await self.live.news.announce(await self.store.append(self.conversation.id, type, data))
 
     async def _message(self, frame: wire.MessageSend) -> None:
-        event, new = await self.store.append_message(
+        event, arrival = await self.store.append_message(
             self.conversation.id, client_id=frame.client_id, message_id=f"m_{uuid.uuid4().hex}", text=frame.text
         )
         message_id = event.data["message_id"]
         try:
             self.sock.send("ack", {"client_id": frame.client_id, "message_id": message_id, "seq": event.seq})
         finally:  # It is in the log: it is answered, though nobody may be there to hear the ack.
-            if new:
+            if arrival != "known":
                 await self.live.news.announce(event)
-            self.live.start(self.conversation.id)
+            if arrival == "relayed":
+                self.live.ended("relayed")
+            else:
+                self.live.start(self.conversation.id)
 
     async def _request_person(self) -> None:
         conversation = await self.store.conversation(self.conversation.id)

@@ -12,11 +12,11 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 from bot import turn
 from bot.errors import LeaseLost, StoreError
+from bot.line import Line
 from bot.news import News
 from bot.parts import Bot
 from bot.protocols import Bus
@@ -38,25 +38,6 @@ TURNS = "turns"
 """Topic of what processes ask of one another about turns under way."""
 
 
-@dataclass
-class _Line:
-    """One conversation's turns, told one after another."""
-
-    more: bool = False
-    """Whether a message may wait that was not looked for yet."""
-    task: asyncio.Task[None] | None = None
-    """Tells the turns."""
-    story: asyncio.Task[Outcome] | None = None
-    """The turn under way."""
-    message_id: str | None = None
-    """The shopper's message that is being answered."""
-    answer_id: str | None = None
-    deltas: list[dict[str, Any]] = field(default_factory=list)
-    listeners: int = 0
-    """Sockets of this process."""
-    grace: asyncio.TimerHandle | None = None
-
-
 class Live:
     """Runs turns, as long as somebody listens.
 
@@ -69,7 +50,7 @@ class Live:
         self.bot, self.bus, self.grace_s, self.retry_s = bot, bus, grace_s, retry_s
         self.news = News(bot.store, bus)
         self._me = secrets.token_hex(8)
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
         self._lost: set[asyncio.Task[Outcome]] = set()
         """Turns that another process held when the leases were last renewed."""
         self._closing = asyncio.Event()
@@ -82,12 +63,12 @@ class Live:
         """Answer what waits in a conversation, one message after another, unless another process does."""
         if self._closing.is_set():
             return
-        line = self._lines.setdefault(conversation_id, _Line())
+        line = self._lines.setdefault(conversation_id, Line())
         line.more = True
         if line.task is None:
             line.task = asyncio.create_task(self._run(conversation_id, line), name=f"turns {conversation_id}")
 
-    async def _run(self, conversation_id: str, line: _Line) -> None:
+    async def _run(self, conversation_id: str, line: Line) -> None:
         """Take turns and tell them, as often as the database fails them, until their ends stand in the log."""
         failures, unsure = 0, None
         try:
@@ -110,8 +91,7 @@ class Live:
                         return  # Another process, or the next start, finds the message unfinished.
                     failures += 1
         finally:
-            line.task = line.message_id = line.answer_id = None
-            line.deltas = []
+            line.rest()
             if not line.listeners:
                 self._drop(conversation_id, line)
 
@@ -133,7 +113,7 @@ class Live:
             return True
         return False
 
-    async def _tell(self, conversation_id: str, message_id: str, line: _Line) -> None:
+    async def _tell(self, conversation_id: str, message_id: str, line: Line) -> None:
         async def emit(type: str, data: Mapping[str, Any]) -> None:
             if type == "message.started":
                 line.answer_id = data["message_id"]
@@ -157,8 +137,12 @@ class Live:
             outcome = "cancelled"
         finally:
             line.story = None
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        self.ended(outcome)
         log.info("turn %s %s in %.2f s", conversation_id, outcome, time.perf_counter() - began)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Count a message that has its outcome."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def in_flight(self, conversation_id: str) -> tuple[str, list[dict[str, Any]]] | None:
         """The answer that this process writes: its id and its deltas so far."""
@@ -173,11 +157,7 @@ class Live:
     def cancel(self, conversation_id: str, message_id: str | None = None) -> bool:
         """Stop the answer that this process writes, if it is this one (by its own id or its question's)."""
         line = self._lines.get(conversation_id)
-        if line is None or line.story is None or message_id not in (None, line.answer_id, line.message_id):
-            return False
-        if not line.story.cancelling():  # A second time would stop it from recording its end.
-            line.story.cancel()
-        return True
+        return line is not None and line.cancel(message_id)
 
     async def recover(self) -> int:
         """Hold on to the turns of this process, and take up those that nobody tells (any more); how many it holds."""
@@ -206,9 +186,9 @@ class Live:
 
     def join(self, conversation_id: str) -> None:
         """A socket listens: an answer in its grace time goes on."""
-        line = self._lines.setdefault(conversation_id, _Line())
+        line = self._lines.setdefault(conversation_id, Line())
         line.listeners += 1
-        self._go_on(line)
+        line.go_on()
 
     async def leave(self, conversation_id: str) -> None:
         """A socket is gone: after the last one an answer has `grace_s` left."""
@@ -221,21 +201,12 @@ class Live:
         if line.task is None:
             self._drop(conversation_id, line)
         else:
-            self._give_grace(conversation_id, line)
+            line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
         await self._say("left", conversation_id)
 
-    def _give_grace(self, conversation_id: str, line: _Line) -> None:
-        if line.grace is None:
-            line.grace = asyncio.get_running_loop().call_later(self.grace_s, self.cancel, conversation_id)
-
-    def _go_on(self, line: _Line) -> None:
-        if line.grace is not None:
-            line.grace.cancel()
-            line.grace = None
-
-    def _drop(self, conversation_id: str, line: _Line) -> None:
+    def _drop(self, conversation_id: str, line: Line) -> None:
         """Forget a line without listeners and turns, and the time that it had left."""
-        self._go_on(line)
+        line.go_on()
         if self._lines.get(conversation_id) is line:
             del self._lines[conversation_id]
 
@@ -267,12 +238,12 @@ class Live:
             case "cancel":
                 self.cancel(conversation_id, message_id)
             case "joined":
-                self._go_on(line)
+                line.go_on()
                 await self._again(conversation_id)
             case "left" if line.listeners:
                 await self._say("joined", conversation_id)
             case "left" if line.task is not None:
-                self._give_grace(conversation_id, line)
+                line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
 
     async def _say(self, type: str, conversation_id: str, message_id: str | None = None) -> None:
         item = {"type": type, "conversation_id": conversation_id, "message_id": message_id, "from": self._me}

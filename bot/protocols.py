@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from bot.types import Conversation, Event, Handoff, Hit, Language, Message, Mood, Order
+from bot.types import Arrival, Conversation, Event, Handoff, Hit, Language, Message, Mood, Order
 
 
 class Engine(Protocol):
@@ -127,9 +127,10 @@ class Store(Protocol):
 
     async def append_message(
         self, conversation_id: str, *, client_id: str, message_id: str, text: str
-    ) -> tuple[Event, bool]:
-        """A shopper's message as `message.created`; True if it is new, False if `client_id` was known.
+    ) -> tuple[Event, Arrival]:
+        """A shopper's message as `message.created`, or the one that was written first with this `client_id`.
 
+        One that is not for the bot has its outcome at once, `relayed`.
         Raises IdempotencyConflict if the known one has another text, ConversationClosed if a new one comes too late.
         """
         ...

@@ -17,6 +17,9 @@ Role = Literal["system", "user", "assistant"]
 Outcome = Literal["answered", "quoted", "abstained", "handed_off", "relayed", "cancelled"]
 """How a turn ended: exactly one of these."""
 
+Arrival = Literal["waits", "relayed", "known"]
+"""What became of a shopper's message: it waits for its turn, went to the human agent, or stood in the log already."""
+
 Reason = Literal["angry", "asked_for_person", "engine_failed", "abstained_twice", "returned_to_queue"]
 """Why a conversation was escalated."""
 

@@ -11,7 +11,7 @@ from bot.settings import ROOT
 
 FLOORS = {
     4: "__main__ run websocket wiring settings",
-    3: "server health drain chat desk desk_socket seats sockets refusals outbox limits live news tokens demo",
+    3: "server health drain chat desk desk_socket seats sockets refusals outbox limits live line news tokens demo",
     2: "turn engine retrieval sentiment store bus orders",
     1: "prompt claims evidence relevance escalation handoff wire wire_sent wire_desk asyncapi protocols history "
     "asked_orders parts reading models",

@@ -40,6 +40,10 @@ async def tell(bot, text, *, shopper=None, conversation=None):
     return outcome, emitted, announced[-1] if announced else None, conversation
 
 
+async def forget(*_):
+    pass
+
+
 def scripted(text, **values):
     return ScriptedEngine(TEMPLATES, lambda _: text, **values)
 
@@ -178,6 +182,16 @@ async def test_the_bot_is_silent_while_a_human_agent_holds_the_conversation(make
     await bot.store.claim(conversation, agent_id="a", name="A", capacity=5, lease_s=60, text="t")
     outcome, emitted, event, _ = await tell(bot, "How long is delivery?", conversation=conversation)
     assert (outcome, emitted, event) == ("relayed", [], None)
+
+
+async def test_the_bot_is_silent_once_a_human_agent_took_over_before_the_turn_began(make):
+    bot = make()
+    conversation, message_id = await start(bot, "How long is delivery?")
+    now = await bot.store.conversation(conversation)
+    told = turn.read_log(await bot.store.events(conversation), "")
+    await turn.hand_off(bot, now, told, "asked_for_person", language="en", announce=forget)
+    assert await turn.answer(bot, conversation, message_id, emit=forget, announce=forget) == "relayed"
+    assert await bot.store.unfinished() == []
 
 
 async def test_a_takeover_in_mid_answer_silences_the_bot(make):

@@ -10,12 +10,12 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from bot.errors import ConversationClosed, IdempotencyConflict, NotFound, StaleEpoch
 from bot.handoff import BOT, CLOSED
 from bot.store.schema import conversations, events, health, messages
-from bot.types import Conversation, Event, Language
+from bot.types import Arrival, Conversation, Event, Language
 
 _HEAD = [
     conversations.c[name] for name in ("id", "site", "locale", "shopper_id", "owner", "epoch", "seq", "resume_hash")
@@ -27,12 +27,15 @@ _LOCK_HEAD = _READ_HEAD.with_for_update()
 _ADVANCE = (
     update(conversations)
     .where(conversations.c.id == bindparam("this"), conversations.c.epoch == bindparam("believed"))
-    .values(seq=conversations.c.seq + bindparam("n"), epoch=bindparam("new_epoch"), owner=bindparam("new_owner"))
-    .returning(conversations.c.seq)
+    .values(seq=bindparam("last"), epoch=bindparam("new_epoch"), owner=bindparam("new_owner"))
 )
 _ADD_CONVERSATION = insert(conversations)
-_ADD_EVENTS = insert(events)
-_ADD_MESSAGE = insert(messages)
+_ADD_EVENT = insert(events)
+# Word for word the same in SQLite and PostgreSQL.
+_ADD_MESSAGE = text(
+    "INSERT INTO messages (conversation_id, message_id, client_id, seq, sent_at, outcome) "
+    "VALUES (:this, :message, :client, :seq, :now, :outcome) ON CONFLICT (conversation_id, client_id) DO NOTHING"
+)
 _READ_EVENTS = (
     select(events)
     .where(events.c.conversation_id == bindparam("this"), events.c.seq > bindparam("after"))
@@ -85,21 +88,18 @@ def write(
 ) -> list[Event]:
     """Append (type, data) entries to a locked conversation; with an `owner`, the epoch grows by one first."""
     epoch = head.epoch if owner is None else head.epoch + 1
-    advance = {"this": head.id, "believed": head.epoch, "n": len(entries), "new_epoch": epoch,
-               "new_owner": owner or head.owner}  # fmt: skip
-    seq = c.execute(_ADVANCE, advance).scalar_one()
     ts = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    written = [
-        Event(head.id, n, epoch, ts, type, data) for n, (type, data) in enumerate(entries, seq - len(entries) + 1)
-    ]
-    c.execute(
-        _ADD_EVENTS,
-        [
+    written = [Event(head.id, seq, epoch, ts, type, data) for seq, (type, data) in enumerate(entries, head.seq + 1)]
+    advance = {"this": head.id, "believed": head.epoch, "last": written[-1].seq, "new_epoch": epoch,
+               "new_owner": owner or head.owner}  # fmt: skip
+    if not c.execute(_ADVANCE, advance).rowcount:  # cannot be while the conversation is locked
+        raise StaleEpoch(f"Conversation {head.id} is not at epoch {head.epoch} any more.")
+    for e in written:
+        c.execute(
+            _ADD_EVENT,
             {"conversation_id": e.conversation_id, "seq": e.seq, "epoch": e.epoch, "ts": e.ts, "type": e.type,
-             "data": e.data}
-            for e in written
-        ],
-    )  # fmt: skip
+             "data": e.data},
+        )  # fmt: skip
     return written
 
 
@@ -120,25 +120,28 @@ def append(
 
 def append_message(
     c: Connection, conversation_id: str, *, now: float, client_id: str, message_id: str, text: str
-) -> tuple[Event, bool]:
-    """A shopper's message, or the one that was written first with this `client_id`."""
+) -> tuple[Event, Arrival]:
+    """A shopper's message, or the one that was written first with this `client_id`; one not for the bot has ended."""
     head = lock(c, conversation_id)
-    seq = c.execute(_KNOWN, {"this": conversation_id, "client": client_id}).scalar()
-    if seq is not None:
-        first = read(c, conversation_id, after=seq - 1, limit=1)[0]
-        if first.data["text"] != text:
-            raise IdempotencyConflict(f"`client_id` {client_id!r} was used for another text; use a new one.")
-        return first, False
-    if head.owner == CLOSED:
-        raise ConversationClosed(f"Conversation {conversation_id} is closed; begin a new one.")
+    outcome = None if head.owner == BOT else "relayed"
+    row = {"this": conversation_id, "message": message_id, "client": client_id, "seq": head.seq + 1, "now": now,
+           "outcome": outcome}  # fmt: skip
+    if head.owner == CLOSED or not c.execute(_ADD_MESSAGE, row).rowcount:
+        return _first(c, conversation_id, client_id, text), "known"
     data = {"message_id": message_id, "role": "shopper", "text": text}
     (event,) = write(c, head, ("message.created", data), now=now)
-    c.execute(
-        _ADD_MESSAGE,
-        {"conversation_id": conversation_id, "message_id": message_id, "client_id": client_id, "seq": event.seq,
-         "sent_at": now},
-    )  # fmt: skip
-    return event, True
+    return event, outcome or "waits"
+
+
+def _first(c: Connection, conversation_id: str, client_id: str, text: str) -> Event:
+    """What was written with this `client_id`."""
+    seq = c.execute(_KNOWN, {"this": conversation_id, "client": client_id}).scalar()
+    if seq is None:
+        raise ConversationClosed(f"Conversation {conversation_id} is closed; begin a new one.")
+    first = read(c, conversation_id, after=seq - 1, limit=1)[0]
+    if first.data["text"] != text:
+        raise IdempotencyConflict(f"`client_id` {client_id!r} was used for another text; use a new one.")
+    return first
 
 
 def ping(c: Connection, *, now: float) -> None:

@@ -20,7 +20,7 @@ from bot.errors import SettingsError
 from bot.store import codes, log, migrations, queue, turns
 from bot.store.postgres import Postgres
 from bot.store.sqlite import Sqlite
-from bot.types import Conversation, Event, Handoff, Language
+from bot.types import Arrival, Conversation, Event, Handoff, Language
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class SqlStore:
 
     async def append_message(
         self, conversation_id: str, *, client_id: str, message_id: str, text: str
-    ) -> tuple[Event, bool]:
+    ) -> tuple[Event, Arrival]:
         return await self._write(
             log.append_message, conversation_id, client_id=client_id, message_id=message_id, text=text
         )

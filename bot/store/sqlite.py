@@ -1,4 +1,4 @@
-"""SQLite: one writer thread, which commits what waits together; readers beside it.
+"""SQLite: one writer thread, which commits what waits together; a reader beside it.
 
 Knows no table. Work is a function of an open connection. A result is handed back only after
 a commit that is synced to disk: write-ahead log, `synchronous=FULL`.
@@ -12,7 +12,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import IO, Any, NamedTuple, TypeVar
@@ -30,14 +29,16 @@ GROUP_S = 0.005
 BUSY_S = 5.0
 """How long a write waits for another process to finish its own."""
 
-READERS = 4
-
 
 class Job(NamedTuple):
-    """Work for the writer thread, and where its result goes."""
+    """Work for a thread, and where its result goes."""
 
     work: Callable[[Connection], Any]
     future: asyncio.Future[Any]
+
+
+Jobs = SimpleQueue[Job | None]
+"""What waits for a thread; None is the end."""
 
 
 class Sqlite:
@@ -53,12 +54,13 @@ class Sqlite:
         self._lock = None if in_memory else _lock_file(str(url.database).removeprefix("file:"))
         self.alone = self._lock is not None and _is_alone(self._lock)
         self._writer = _engine(url, begin="BEGIN IMMEDIATE", one_connection=in_memory)
-        self._reader = None if in_memory else _engine(url, begin="BEGIN", one_connection=False)
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
+        self._jobs: Jobs = SimpleQueue()
+        self._threads = [self._until_closed("sqlite-write", self._jobs, self._commit_together)]
+        self._reader, self._reads = self._writer, self._jobs  # one in memory is seen by its own connection only
+        if not in_memory:
+            self._reader, self._reads = _engine(url, begin=None, one_connection=False), SimpleQueue()
+            self._threads.append(self._until_closed("sqlite-read", self._reads, self._read_together))
         self._closed = False
-        self._thread = threading.Thread(target=self._commit_until_closed, name="sqlite-write", daemon=True)
-        self._thread.start()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -75,49 +77,54 @@ class Sqlite:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do the work in the writer thread; returns once it is committed. Nothing is written if it raises."""
+        return await self._done(self._jobs, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do the work, each of whose statements sees all that was committed before it, in the reader thread."""
+        return await self._done(self._reads, work)
+
+    async def _done(self, jobs: Jobs, work: Callable[[Connection], T]) -> T:
         if self._closed:
             raise StoreError("The store is closed; this program is going down.")
         job = Job(work, asyncio.get_running_loop().create_future())
-        self._jobs.put(job)
+        jobs.put(job)
         return await job.future
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do the work on a connection that only reads."""
-        if self._reader is None or self._closed:
-            return await self.write(work)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, self._reader, work)
 
     def close(self) -> None:
         """Finish what waits, then close the file."""
         if not self._closed:
             self._closed = True
-            self._jobs.put(None)
-            self._thread.join()
-            self._readers.shutdown()
-            self._writer.dispose()
-            if self._reader is not None:
-                self._reader.dispose()
+            for jobs in {self._jobs, self._reads}:
+                jobs.put(None)
+            for thread in self._threads:
+                thread.join()
+            for engine in {self._writer, self._reader}:
+                engine.dispose()
             if self._lock is not None:
                 self._lock.close()
 
-    def _read(self, reader: Engine, work: Callable[[Connection], T]) -> T:
-        try:
-            with reader.connect() as connection:
-                return work(connection)
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise self._explain(error) from None
+    def _until_closed(self, name: str, jobs: Jobs, together: Callable[[list[Job]], list[Any]]) -> threading.Thread:
+        """A thread that does what waits, and hands the results back in one go: each hand-over takes as long as its work.
 
-    def _commit_until_closed(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs = [job]
-            try:
-                results = self._commit_together(jobs)
-            except Exception as error:  # for those who wait for the jobs: this thread must outlive any failure
-                results = [error] * len(jobs)
-            results = [self._explain(r) if isinstance(r, (SQLAlchemyError, sqlite3.Error)) else r for r in results]
-            for loop in {job.future.get_loop() for job in jobs}:
-                with suppress(RuntimeError):  # a loop that is closed waits for nothing
-                    loop.call_soon_threadsafe(_hand_back, loop, jobs, results)
+        Args:
+            together: does these jobs and those that come meanwhile, which it adds to the list.
+        """
+
+        def run() -> None:
+            while (job := jobs.get()) is not None:
+                done = [job]
+                try:
+                    results = together(done)
+                except Exception as error:  # for those who wait for the jobs: this thread must outlive any failure
+                    results = [error] * len(done)
+                results = [self._explain(r) if isinstance(r, (SQLAlchemyError, sqlite3.Error)) else r for r in results]
+                for loop in {job.future.get_loop() for job in done}:
+                    with suppress(RuntimeError):  # a loop that is closed waits for nothing
+                        loop.call_soon_threadsafe(_hand_back, loop, done, results)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _commit_together(self, jobs: list[Job]) -> list[Any]:
         """One transaction for the first job and all that come meanwhile, each in a savepoint of its own.
@@ -127,19 +134,20 @@ class Sqlite:
         with self._writer.connect() as connection, connection.begin():
             until = time.monotonic() + GROUP_S
             results = [_attempt(connection, jobs[0])]
-            while time.monotonic() < until and (job := self._next()) is not None:
+            while time.monotonic() < until and (job := _next(self._jobs)) is not None:
                 jobs.append(job)
                 results.append(_attempt(connection, job))
         return results
 
-    def _next(self) -> Job | None:
-        try:
-            job = self._jobs.get_nowait()
-        except Empty:
-            return None
-        if job is None:
-            self._jobs.put(None)  # the end is for the outer loop
-        return job
+    def _read_together(self, jobs: list[Job]) -> list[Any]:
+        """On one connection, outside of any transaction."""
+        until = time.monotonic() + GROUP_S
+        with self._reader.connect() as connection:
+            results = [_tried(connection, jobs[0])]
+            while time.monotonic() < until and (job := _next(self._reads)) is not None:
+                jobs.append(job)
+                results.append(_tried(connection, job))
+        return results
 
     def _explain(self, error: Exception) -> BaseException:
         if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
@@ -166,8 +174,18 @@ def _is_alone(lock: IO[bytes]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_SH)
 
 
+def _next(jobs: Jobs) -> Job | None:
+    try:
+        job = jobs.get_nowait()
+    except Empty:
+        return None
+    if job is None:
+        jobs.put(None)  # the end is for the outer loop
+    return job
+
+
 def _hand_back(loop: asyncio.AbstractEventLoop, jobs: list[Job], results: list[Any]) -> None:
-    """Wake all who wait in this loop at once: to wake each from another thread takes longer than its work."""
+    """Wake all who wait in this loop."""
     for job, result in zip(jobs, results, strict=True):
         if job.future.get_loop() is not loop or job.future.done():
             continue
@@ -194,8 +212,16 @@ def _attempt(connection: Connection, job: Job) -> Any:
     return result
 
 
-def _engine(url: URL, *, begin: str, one_connection: bool) -> Engine:
-    pool: dict[str, Any] = {"poolclass": StaticPool} if one_connection else {"pool_size": READERS}
+def _tried(connection: Connection, job: Job) -> Any:
+    """The job's result, or what it raised."""
+    try:
+        return job.work(connection)
+    except Exception as error:
+        return error
+
+
+def _engine(url: URL, *, begin: str | None, one_connection: bool) -> Engine:
+    pool: dict[str, Any] = {"poolclass": StaticPool} if one_connection else {"pool_size": 1}
     engine = create_engine(
         url, hide_parameters=True, connect_args={"timeout": BUSY_S, "check_same_thread": False}, **pool
     )
@@ -211,7 +237,8 @@ def _engine(url: URL, *, begin: str, one_connection: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        if begin:
+            connection.exec_driver_sql(begin)
 
     return engine
 

@@ -15,7 +15,7 @@ from typing import Any
 
 AT_ONCE = 100
 """Connections opened at the same time."""
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """No shopper waits longer for anything: a frame that never comes ends the run instead of holding it up."""
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -36,7 +36,7 @@ ASKING = 500
 LONG = "你" * 2000
 ENOUGH_KIB = 400
 """More than the server, its kernel and the reader's hold together for one who never reads."""
-BACK_S = 120.0
+BACK_S = 240.0
 """All who were cut off must be back, and have what they missed, within so long of the new start."""
 SPENT = re.compile(r"retry_after_ms=(\d+)")
 
@@ -147,6 +147,7 @@ async def storm(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """A restart under load: how long until all have resumed, and what was lost or doubled."""
     with run.listen("127.0.0.1", 0) as taken:
         fixed = {**WITHOUT_LIMITS, "BOT_PORT": taken.getsockname()[1], "SERVED_DELAY_S": 0.02}
+        fixed["BOT_GENERATIONS"] = 200  # not the model's twin is measured
     codes: dict[int | str, int] = {}
     resumed: list[float] = []
     stopped = asyncio.Event()

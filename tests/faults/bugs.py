@@ -78,7 +78,7 @@ def no_unique_index() -> None:
         )
         seq = await self._database.read(lambda c: c.execute(like).scalar())
         if seq is not None:
-            return (await self.events(conversation_id, after=seq - 1, limit=1))[0], False
+            return (await self.events(conversation_id, after=seq - 1, limit=1))[0], "known"
         return await inside(self, conversation_id, client_id=f"{client_id}#{time.monotonic_ns()}", **named)
 
     SqlStore.append_message = append_message

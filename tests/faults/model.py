@@ -7,6 +7,7 @@ cut down to what matters, or raises what it raises, and then changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bot.errors import (
     AlreadyClaimed,
@@ -17,6 +18,7 @@ from bot.errors import (
     NotQueued,
     StaleEpoch,
 )
+from bot.types import Arrival
 
 
 @dataclass
@@ -82,18 +84,19 @@ class Model:
     def held(self, agent: str) -> set[str]:
         return {id for id, talk in self.talks.items() if talk.handoff and talk.handoff.agent == agent}
 
-    def append_message(self, id: str, client_id: str, message_id: str, text: str) -> tuple[int, bool]:
+    def append_message(self, id: str, client_id: str, message_id: str, text: str) -> tuple[int, Arrival]:
         talk = self.talks[id]
         for asked in talk.messages.values():
             if asked.client_id == client_id:
                 if asked.text != text:
                     raise IdempotencyConflict
-                return asked.seq, False
+                return asked.seq, "known"
         if talk.owner == "closed":
             raise ConversationClosed
         seq = talk.write("message.created", text)
-        talk.messages[message_id] = Asked(client_id, text, seq)
-        return seq, True
+        outcome: Literal["relayed"] | None = None if talk.owner == "bot" else "relayed"
+        talk.messages[message_id] = Asked(client_id, text, seq, outcome)
+        return seq, outcome or "waits"
 
     def append(self, id: str, what: str, epoch: int | None) -> int:
         talk = self.talks[id]

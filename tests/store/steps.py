@@ -15,8 +15,11 @@ def handoff(conversation_id: str, *, since: float, priority: int = 0, locale: st
     )  # fmt: skip
 
 
-async def queued(store: Store, clock, *, priority: int = 0, locale: str = "en") -> str:
+async def queued(store: Store, clock, *, priority: int = 0, locale: str = "en", asked: str = "") -> str:
+    """A conversation that waits; `asked` is the id of a message that the bot has not answered before."""
     made = await store.create(site="shop", locale=locale, shopper_id=None, resume_hash="ab")
+    if asked:
+        await store.append_message(made.id, client_id="k", message_id=asked, text="Hello?")
     waits = handoff(made.id, since=clock.now, priority=priority, locale=locale)
     await store.hand_off(made.id, epoch=1, handoff=waits, text="A person comes.", message_id=None)
     return made.id

@@ -92,10 +92,10 @@ async def test_stale_epoch_writes_nothing(store):
 
 async def test_repeated_message_is_one_and_the_first(store):
     made = await created(store)
-    first, new = await store.append_message(made.id, client_id="k", message_id="m1", text="Hi")
-    again, new_again = await store.append_message(made.id, client_id="k", message_id="m2", text="Hi")
+    first, arrival = await store.append_message(made.id, client_id="k", message_id="m1", text="Hi")
+    again, arrival_again = await store.append_message(made.id, client_id="k", message_id="m2", text="Hi")
     assert first.data == {"message_id": "m1", "role": "shopper", "text": "Hi"}
-    assert (new, new_again, again) == (True, False, first)
+    assert (arrival, arrival_again, again) == ("waits", "known", first)
     assert await store.events(made.id) == [first]
 
 
@@ -115,7 +115,7 @@ async def test_closed_conversation_takes_no_new_message_and_knows_the_old_ones(s
     with pytest.raises(ConversationClosed):
         await said(store, made, 2, text="Still there?")
     assert await said(store, made, 1, text="Hi") == first
-    assert await store.unfinished() == [(made, "m1")]
+    assert await store.unfinished() == []
 
 
 async def test_client_id_belongs_to_its_conversation(store):
@@ -132,15 +132,15 @@ async def test_messages_sent_again_and_again_at_once_are_written_once(new_store)
     random.Random(7).shuffle(sends)
     tries = itertools.count()
 
-    async def send(n: int) -> tuple[int, int, bool]:
+    async def send(n: int) -> tuple[int, int, str]:
         store = stores[next(tries) % 2]
-        event, new = await store.append_message(
+        event, arrival = await store.append_message(
             made.id, client_id=f"k{n}", message_id=f"m{n}-{next(tries)}", text=str(n)
         )
-        return n, event.seq, new
+        return n, event.seq, arrival
 
     answers = await asyncio.gather(*(send(n) for n in sends))
-    assert sorted(n for n, _, new in answers if new) == list(range(20))
+    assert sorted(n for n, _, arrival in answers if arrival == "waits") == list(range(20))
     assert len({(n, seq) for n, seq, _ in answers}) == 20
     assert (await stores[0].conversation(made.id)).seq == 20
 

@@ -38,15 +38,29 @@ async def test_stale_handoff_writes_nothing(store, clock):
 
 
 async def test_second_handoff_finds_the_first(store, clock):
-    id = await queued(store, clock)
-    await store.append_message(id, client_id="k", message_id="m", text="Hello?")
-    first = (await store.events(id))[0]
+    id = await queued(store, clock, asked="m")
+    first = (await store.events(id))[1]
     again = await store.hand_off(
         id, epoch=1, handoff=handoff(id, since=clock.now + 9, priority=2), text="", message_id="m"
     )
     assert again == (first, False)
     assert await store.unfinished() == []
     assert [h.priority for h in await store.queue()] == [0]
+
+
+async def test_message_that_is_not_for_the_bot_ends_as_it_is_written(store, clock):
+    """P6: in its own transaction, so that no turn has to."""
+    id = await queued(store, clock)
+    written, arrival = await store.append_message(id, client_id="1", message_id="m1", text="Hello?")
+    again, arrival_again = await store.append_message(id, client_id="1", message_id="m1", text="Hello?")
+    assert (arrival, arrival_again, again) == ("relayed", "known", written)
+    await claim(store, id)
+    assert (await store.append_message(id, client_id="2", message_id="m2", text="There?"))[1] == "relayed"
+    assert await store.take_turn(id, lease_s=8) is None
+    assert await store.unfinished() == []
+    await release(store, id, "bot")
+    assert (await store.append_message(id, client_id="3", message_id="m3", text="And now?"))[1] == "waits"
+    assert await store.unfinished() == [(id, "m3")]
 
 
 async def test_sixteen_racing_handoffs_make_one(new_store, clock):
@@ -95,8 +109,7 @@ async def test_claim_changes_the_owner_and_tells_who_came(store, clock):
 
 async def test_bot_is_fenced_out_by_a_claim(store, clock):
     """P12."""
-    id = await queued(store, clock)
-    await store.append_message(id, client_id="k", message_id="m", text="Hello?")
+    id = await queued(store, clock, asked="m")
     await claim(store, id)
     with pytest.raises(StaleEpoch):
         await store.complete(id, message_id="m", outcome="answered", type="message.completed", data={}, epoch=2)
