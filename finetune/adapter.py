@@ -118,6 +118,7 @@ def card(passport: Mapping[str, Any], history: Sequence[Mapping[str, float]], re
         "It was trained by `python -m finetune train`; `shoptalk.json` holds its config, the hashes of base and data, "
         "and the fingerprint of its rendering; `report.json` tells about the rows.",
         "The server refuses it with another base or other templates.",
+        "It is not for other shops' documents, nor for answers that nothing checks against what they cite.",
         "",
         "| | |",
         "|---|---|",
