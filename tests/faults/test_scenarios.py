@@ -19,6 +19,12 @@ async def test_kill_9_loses_nothing():
     assert found.figures["at named points"] == 4
 
 
+async def test_too_few_acks_are_no_proof(monkeypatch):
+    monkeypatch.setattr("tests.faults.kill.LONG_PATIENCE_S", 0.1)
+    found = await kill(1, kills=0, acks=1_000_000)
+    assert [line.partition(" messages")[2] for line in found.broken] == [" of 1000000 were acknowledged"]
+
+
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 async def test_a_power_cut_loses_nothing():
     found = await powercut(1, points=40)
