@@ -63,6 +63,7 @@ SCENARIOS = {
     "network": lambda seed, deep: away(seed, times=20 if deep else 2, faults=tuple(FAULTS.keys() - set(NAMED))),
     "kill-postgres": _kill_postgres,
     "powercut": lambda seed, deep: powercut(seed, points=5000 if deep else 500),
+    "powercut-eio": lambda seed, deep: powercut(seed, points=2000 if deep else 200, failing=True),
     "hangup": lambda seed, deep: hangup(seed, hangups=1000 if deep else 100),
     "takeover": lambda seed, deep: takeover(seed, rounds=500 if deep else 50),
     "races": lambda seed, deep: races(seed, rounds=50 if deep else 2),

@@ -97,11 +97,11 @@ class Server:
         if ready:
             await self.ready(may_die=bool(point))
 
-    async def start_traced(self, trace: Path) -> None:
-        """Start under strace, which ends with the server."""
+    async def start_traced(self, trace: Path, *more: str) -> None:
+        """Start under strace, which ends with the server; with more of its arguments."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*STRACE, "-o", str(trace), sys.executable, "-m", "tests.faults.server"],
+                [*STRACE, *more, "-o", str(trace), sys.executable, "-m", "tests.faults.server"],
                 env={**os.environ, **self.environment}, stdout=out, stderr=out,
             )  # fmt: skip
         await self.ready()

@@ -11,6 +11,8 @@ from tests.faults.kill import kill
 from tests.faults.powercut import powercut
 from tests.faults.races import races
 
+needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+
 
 async def test_kill_9_loses_nothing():
     points = ("after_commit_before_ack", "at_delta", "in_hand_off", "after_completed_before_telling")
@@ -25,9 +27,10 @@ async def test_too_few_acks_are_no_proof(monkeypatch):
     assert [line.partition(" messages")[2] for line in found.broken] == [" of 1000000 were acknowledged"]
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-async def test_a_power_cut_loses_nothing():
-    found = await powercut(1, points=40)
+@needs_strace
+@pytest.mark.parametrize("failing", [False, True])
+async def test_a_power_cut_loses_nothing_also_after_failed_syncs(failing):
+    found = await powercut(1, points=40, failing=failing)
     assert found.broken == []
     assert found.figures["points"] == 40
 
