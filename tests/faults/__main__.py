@@ -16,6 +16,7 @@ from tests.faults.bugs import BUGS
 from tests.faults.catch import catch
 from tests.faults.databases import fresh_database
 from tests.faults.deaf import deaf
+from tests.faults.disk import disk
 from tests.faults.drain import drain
 from tests.faults.hangup import hangup
 from tests.faults.kill import kill, kill_in_rounds
@@ -64,6 +65,7 @@ SCENARIOS = {
     "kill-postgres": _kill_postgres,
     "powercut": lambda seed, deep: powercut(seed, points=5000 if deep else 500),
     "powercut-eio": lambda seed, deep: powercut(seed, points=2000 if deep else 200, failing=True),
+    "disk": lambda seed, deep: disk(seed, times=25 if deep else 2),
     "hangup": lambda seed, deep: hangup(seed, hangups=1000 if deep else 100),
     "takeover": lambda seed, deep: takeover(seed, rounds=500 if deep else 50),
     "races": lambda seed, deep: races(seed, rounds=50 if deep else 2),

@@ -1,11 +1,13 @@
 """The scenarios of `make faults`, at their smallest: a change that breaks the harness or a promise shows at once."""
 
+import math
 import shutil
 
 import pytest
 
 from tests.faults.bugs import BUGS
 from tests.faults.catch import CAUGHT_BY
+from tests.faults.disk import disk
 from tests.faults.hangup import hangup
 from tests.faults.kill import kill
 from tests.faults.powercut import powercut
@@ -33,6 +35,14 @@ async def test_a_power_cut_loses_nothing_also_after_failed_syncs(failing):
     found = await powercut(1, points=40, failing=failing)
     assert found.broken == []
     assert found.figures["points"] == 40
+
+
+@needs_strace
+async def test_a_disk_that_fails_acks_nothing_and_heals():
+    found = await disk(1, times=1, faults=("EIO at each sync",), back_s=math.inf)
+    if "skipped" in found.figures:
+        pytest.skip(found.line())
+    assert found.broken == []
 
 
 async def test_who_hangs_up_stops_the_answer():
