@@ -101,7 +101,7 @@ async def disk(
                 await traffic.finish()
                 await compare(server.url, where, oracle)
         except CannotAttach as why:
-            return Finding("failing disk", seed, [], {"skipped": f"strace cannot attach: {why}"})
+            return Finding("failing disk", seed, [], {"skipped": str(why)})
         finally:
             await server.kill()
     for name, seconds in backs.items():

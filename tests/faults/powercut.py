@@ -173,6 +173,7 @@ async def powercut(seed: int, *, points: int, failing: bool = False, bug: str = 
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         entries = await record(Path(folder), seed, acks=max(60, points), inject=SOME_SYNCS * failing, bug=bug)
         broken, figures = replay(entries, points=points, rng=random.Random(seed))
-    if failing:
-        figures["failed syncs"] = sum(isinstance(entry, trace.SyncFails) for entry in entries)
-    return Finding("power cut", seed, broken, figures)
+    figures["failed syncs"] = sum(isinstance(entry, trace.SyncFails) for entry in entries)
+    if failing and not figures["failed syncs"]:
+        broken.append("no sync failed")
+    return Finding("power cut after failed syncs" if failing else "power cut", seed, broken, figures)
