@@ -16,14 +16,19 @@ from tests.faults.bugs import BUGS
 from tests.faults.catch import catch
 from tests.faults.databases import fresh_database
 from tests.faults.deaf import deaf
+from tests.faults.disk import disk
 from tests.faults.drain import drain
 from tests.faults.hangup import hangup
-from tests.faults.kill import kill
+from tests.faults.kill import kill, kill_in_rounds
 from tests.faults.machine import explore
 from tests.faults.powercut import powercut
 from tests.faults.races import races
 from tests.faults.report import Finding
 from tests.faults.takeover import takeover
+
+
+async def _kill(seed: int, deep: bool) -> Finding:
+    return await (kill_in_rounds(seed, rounds=10, kills=50, acks=50_000) if deep else kill(seed, kills=50))
 
 
 async def _kill_postgres(seed: int, deep: bool) -> Finding:
@@ -54,11 +59,13 @@ async def _model(seed: int, deep: bool) -> Finding:
 NAMED = ("postgres killed", "redis killed", "redis flushed", "redis paused")
 SCENARIOS = {
     "bugs": lambda seed, deep: catch(seed),
-    "kill": lambda seed, deep: kill(seed, kills=500 if deep else 50),
+    "kill": _kill,
     "away": lambda seed, deep: away(seed, times=100 if deep else 10, faults=NAMED),
     "network": lambda seed, deep: away(seed, times=20 if deep else 2, faults=tuple(FAULTS.keys() - set(NAMED))),
     "kill-postgres": _kill_postgres,
     "powercut": lambda seed, deep: powercut(seed, points=5000 if deep else 500),
+    "powercut-eio": lambda seed, deep: powercut(seed, points=2000 if deep else 200, failing=True),
+    "disk": lambda seed, deep: disk(seed, times=25 if deep else 2),
     "hangup": lambda seed, deep: hangup(seed, hangups=1000 if deep else 100),
     "takeover": lambda seed, deep: takeover(seed, rounds=500 if deep else 50),
     "races": lambda seed, deep: races(seed, rounds=50 if deep else 2),

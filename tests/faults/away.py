@@ -125,10 +125,10 @@ async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str 
                 for name in (faults or FAULTS) if not bug else faults:
                     back[name] = 0.0
                     for _ in range(times):
-                        peace_s = max(peace_s, await _back(urls, oracle, rng))
+                        peace_s = max(peace_s, await back(urls, oracle, rng))
                         await asyncio.sleep(0.3 * rng.random())
                         await FAULTS[name](shop, 0.3 + rng.random())
-                        back[name] = max(back[name], await _back(urls, oracle, rng))
+                        back[name] = max(back[name], await back(urls, oracle, rng))
                 await traffic.finish()
             for url in urls:
                 await compare(url, shop.postgres.url, oracle)
@@ -146,7 +146,7 @@ async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str 
     )
 
 
-async def _back(urls: list[str], oracle: Oracle, rng: random.Random) -> float:
+async def back(urls: list[str], oracle: Oracle, rng: random.Random) -> float:
     """Seconds until a new message is acknowledged and answered."""
     began = time.monotonic()
     shopper = Shopper(urls, oracle, rng)

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import event, select, update
+from sqlalchemy.engine.default import DefaultDialect
 
 from bot import chat, turn
 from bot.live import Live
@@ -66,6 +69,17 @@ def synchronous_normal() -> None:
 def synchronous_off() -> None:
     """P1: nothing is ever synced."""
     _synchronous("OFF")
+
+
+def failed_commit_counts() -> None:
+    """P1, P17: a commit that the disk refused is handed back as made."""
+    inside = DefaultDialect.do_commit
+
+    def do_commit(self: Any, raw: Any) -> None:
+        with suppress(sqlite3.OperationalError):
+            inside(self, raw)
+
+    DefaultDialect.do_commit = do_commit
 
 
 def no_unique_index() -> None:
@@ -189,8 +203,8 @@ def redis_as_truth() -> None:
 BUGS = {
     bug.__name__: bug
     for bug in (
-        ack_before_commit, synchronous_normal, synchronous_off, no_unique_index, resume_off_by_one,
-        cancel_not_passed_on, handoff_in_its_own_transaction, claim_without_condition, no_fencing,
+        ack_before_commit, synchronous_normal, synchronous_off, failed_commit_counts, no_unique_index,
+        resume_off_by_one, cancel_not_passed_on, handoff_in_its_own_transaction, claim_without_condition, no_fencing,
         append_without_owner, capacity_outside_the_transaction, unbounded_queue, drain_that_drops, redis_as_truth,
     )
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 A run under load is traced; at each of many points of the trace the files are put together as a disk
 could hold them, opened, checked, and compared with the acknowledgements that had left by then.
+Syncs may fail meanwhile: what they were to sync is then taken for lost, unless it is written and synced anew.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tests.faults.process import Server
 from tests.faults.report import Finding
 from tests.faults.traffic import Traffic
 
+SOME_SYNCS = "fdatasync:error=EIO:when=30+4"
+"""As strace's `inject` names the syncs that fail: each thread's 30th, so that it starts, and every fourth from there."""
 SECTOR = 512
 """What a disk writes whole or not at all."""
 
@@ -50,15 +53,15 @@ class Disk:
                 self.waiting[path].append(entry)
             case trace.SyncBegins(path, thread):
                 self.syncing[path, thread] = len(self.waiting.get(path, ()))
-            case trace.SyncEnds(path, thread):
-                count = self.syncing.pop((path, thread))
+            case trace.SyncEnds(path, thread) | trace.SyncFails(path, thread):
+                count, safe = self.syncing.pop((path, thread)), isinstance(entry, trace.SyncEnds)
                 if path in self.safe:
-                    for change in self.waiting[path][:count]:
+                    for change in self.waiting[path][:count] if safe else ():
                         _apply(self.safe[path], change)
                     del self.waiting[path][:count]
                     for others in [key for key in self.syncing if key[0] == path]:
                         self.syncing[others] = max(0, self.syncing[others] - count)
-                else:
+                elif safe:
                     self.names |= {name for name in self.safe if Path(name).parent == Path(path)}
 
     def after_a_cut(self, variant: str, rng: random.Random) -> dict[str, bytes]:
@@ -145,10 +148,10 @@ def _lost(files: dict[str, bytes], acked: dict[str, int]) -> str | None:
     return f"{len(lost)} of {len(acked)} acked messages lost" if lost else None
 
 
-async def record(folder: Path, seed: int, *, acks: int, bug: str = "") -> list[trace.Entry]:
+async def record(folder: Path, seed: int, *, acks: int, inject: str = "", bug: str = "") -> list[trace.Entry]:
     """The trace of a server under load until so many messages are acknowledged."""
     server, oracle = Server(folder, bug=bug), Oracle()
-    await server.start_traced(folder / "strace.txt")
+    await server.start_traced(folder / "strace.txt", *(("-e", f"inject={inject}") if inject else ()))
     try:
         async with Traffic([server.url], oracle, random.Random(seed), shoppers=6, agents=1):
             while oracle.acks < acks and server.alive:
@@ -159,11 +162,18 @@ async def record(folder: Path, seed: int, *, acks: int, bug: str = "") -> list[t
     return trace.read(folder / "strace.txt", folder)
 
 
-async def powercut(seed: int, *, points: int, bug: str = "") -> Finding:
-    """Trace a run, then cut the power at so many points of it."""
+async def powercut(seed: int, *, points: int, failing: bool = False, bug: str = "") -> Finding:
+    """Trace a run, then cut the power at so many points of it.
+
+    Args:
+        failing: every few of the syncs fail.
+    """
     if shutil.which("strace") is None:
         raise SystemExit("The power-cut replay needs strace; on Debian: apt install strace.")
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        entries = await record(Path(folder), seed, acks=max(60, points), bug=bug)
+        entries = await record(Path(folder), seed, acks=max(60, points), inject=SOME_SYNCS * failing, bug=bug)
         broken, figures = replay(entries, points=points, rng=random.Random(seed))
-    return Finding("power cut", seed, broken, figures)
+    figures["failed syncs"] = sum(isinstance(entry, trace.SyncFails) for entry in entries)
+    if failing and not figures["failed syncs"]:
+        broken.append("no sync failed")
+    return Finding("power cut after failed syncs" if failing else "power cut", seed, broken, figures)

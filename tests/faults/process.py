@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -96,11 +97,11 @@ class Server:
         if ready:
             await self.ready(may_die=bool(point))
 
-    async def start_traced(self, trace: Path) -> None:
-        """Start under strace, which ends with the server."""
+    async def start_traced(self, trace: Path, *more: str) -> None:
+        """Start under strace, which ends with the server; with more of its arguments."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*STRACE, "-o", str(trace), sys.executable, "-m", "tests.faults.server"],
+                [*STRACE, *more, "-o", str(trace), sys.executable, "-m", "tests.faults.server"],
                 env={**os.environ, **self.environment}, stdout=out, stderr=out,
             )  # fmt: skip
         await self.ready()
@@ -120,11 +121,13 @@ class Server:
                     pass
                 await asyncio.sleep(0.02)
 
-    async def dead(self, timeout_s: float) -> bool:
-        """Wait for its end; False if it lives still."""
+    async def dead(self, timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for its end, or until something else is so; False if it lives still."""
         for _ in range(int(timeout_s / 0.02) + 1):
             if not self.alive:
                 return True
+            if unless():
+                return False
             await asyncio.sleep(0.02)
         return not self.alive
 

@@ -69,6 +69,7 @@ def test_a_trace_is_read_as_what_was_written_and_synced():
         trace.SyncBegins("/d", "7"),
         trace.SyncEnds("/d", "7"),
         trace.SyncBegins("/d/bot.db", "7"),
+        trace.SyncFails("/d/bot.db", "7"),
     ]
 
 
@@ -84,3 +85,14 @@ def test_only_what_was_synced_survives_a_power_cut():
     for entry in (trace.SyncBegins("/d", "7"), trace.SyncEnds("/d", "7")):
         disk.take(entry)
     assert disk.after_a_cut("none", random.Random(0)) == {"f": b"one"}
+
+
+def test_what_a_failed_sync_was_to_sync_is_lost_unless_it_is_written_anew():
+    disk = powercut.Disk(safe={"/d/f": bytearray()}, waiting={"/d/f": []}, names={"/d/f"})
+    sync = trace.SyncBegins("/d/f", "7"), trace.SyncEnds("/d/f", "7")
+    for entry in (trace.Write("/d/f", 0, b"one"), sync[0], trace.SyncFails("/d/f", "7"), *sync):
+        disk.take(entry)
+    assert disk.after_a_cut("all", random.Random(0)) == {"f": b""}
+    for entry in (trace.Write("/d/f", 0, b"two"), *sync):
+        disk.take(entry)
+    assert disk.after_a_cut("none", random.Random(0)) == {"f": b"two"}

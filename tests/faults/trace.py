@@ -61,6 +61,13 @@ class SyncEnds(NamedTuple):
     thread: str
 
 
+class SyncFails(NamedTuple):
+    """The sync that this thread began has failed: what was on its way may be lost, though the kernel keeps showing it."""
+
+    path: str
+    thread: str
+
+
 class Ack(NamedTuple):
     """An acknowledgement has left for the network."""
 
@@ -68,7 +75,7 @@ class Ack(NamedTuple):
     seq: int
 
 
-Entry = Write | Truncate | Create | Remove | SyncBegins | SyncEnds | Ack
+Entry = Write | Truncate | Create | Remove | SyncBegins | SyncEnds | SyncFails | Ack
 
 
 def read(path: Path, folder: Path) -> list[Entry]:
@@ -123,12 +130,13 @@ def _begins(thread: str, name: str, rest: str, folder: str) -> Iterator[Entry]:
 
 
 def _ends(thread: str, name: str, rest: str, folder: str) -> Iterator[Entry]:
-    if not re.search(r"= \d", rest):
+    if (result := re.search(r"= (-?)\d", rest)) is None:
         return
+    failed = bool(result[1])
     match name:
         case "fsync" | "fdatasync" if (found := _FILE.match(rest)) and found[1].startswith(folder):
-            yield SyncEnds(found[1], thread)
-        case "openat" | "unlink" if (found := _STRING.search(rest)) is not None:
+            yield SyncFails(found[1], thread) if failed else SyncEnds(found[1], thread)
+        case "openat" | "unlink" if not failed and (found := _STRING.search(rest)) is not None:
             path = _bytes(found[1]).decode(errors="replace")
             if path.startswith(folder) and not path.endswith("-shm"):
                 if name == "unlink":

@@ -26,13 +26,15 @@ class Traffic:
     Args:
         urls: where the server is; of several replicas each socket takes any.
         pause_s: mean pause of a shopper between two messages.
+        plain: share of messages that are sent once, and followed by the next one once they are acknowledged;
+            conversations are longer by these.
     """
 
     def __init__(
         self, urls: list[str], oracle: Oracle, rng: random.Random, *, shoppers: int = 10, agents: int = 2,
-        pause_s: float = 0.0,
+        pause_s: float = 0.0, plain: float = 0.0,
     ) -> None:  # fmt: skip
-        self.urls, self.oracle, self.rng, self.pause_s = urls, oracle, rng, pause_s
+        self.urls, self.oracle, self.rng, self.pause_s, self.plain = urls, oracle, rng, pause_s, plain
         self.stopping = self.agents_stop = False
         self._sizes = shoppers, agents
         self._shoppers: list[asyncio.Task[None]] = []
@@ -67,9 +69,10 @@ class Traffic:
             await shopper.leave()
 
     async def _talk(self, shopper: Shopper, rng: random.Random) -> None:
-        for _ in range(rng.randint(2, 6)):
-            client_id = await shopper.say()
-            roll = rng.random()
+        for _ in range(round(rng.randint(2, 6) / (1 - self.plain))):
+            plain = rng.random() < self.plain
+            client_id = await shopper.say(copies=1 if plain else None, stay=plain)
+            roll = 1.0 if plain else rng.random()
             if roll < 0.5:
                 await shopper.end_of(client_id, 3)
             elif roll < 0.6:
@@ -79,6 +82,8 @@ class Traffic:
             await asyncio.sleep(2 * self.pause_s * rng.random())
             if self.stopping or shopper.known.owner == "closed":
                 return
+        if self.plain:  # else the answers fall ever further behind the messages
+            await shopper.end_of(client_id, 30)
 
     async def finish(self) -> None:
         """Let every message be acknowledged and everyone go home; the server must be up."""
