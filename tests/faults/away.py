@@ -114,7 +114,7 @@ FAULTS: dict[str, Callable[[Shop, float], Awaitable[None]]] = {
 async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str = "") -> Finding:
     """Take the databases away so many times in each way, under load; then compare the three views."""
     rng, oracle = random.Random(seed), Oracle()
-    back: dict[str, float] = {}
+    worst: dict[str, float] = {}
     peace_s = 0.0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         shop = Shop(Path(folder), bug)
@@ -123,26 +123,26 @@ async def away(seed: int, *, times: int, faults: tuple[str, ...] = (), bug: str 
             urls = [server.url for server in shop.servers]
             async with Traffic(urls, oracle, rng, shoppers=6, agents=1, pause_s=0.1) as traffic:
                 for name in (faults or FAULTS) if not bug else faults:
-                    back[name] = 0.0
+                    worst[name] = 0.0
                     for _ in range(times):
                         peace_s = max(peace_s, await back(urls, oracle, rng))
                         await asyncio.sleep(0.3 * rng.random())
                         await FAULTS[name](shop, 0.3 + rng.random())
-                        back[name] = max(back[name], await back(urls, oracle, rng))
+                        worst[name] = max(worst[name], await back(urls, oracle, rng))
                 await traffic.finish()
             for url in urls:
                 await compare(url, shop.postgres.url, oracle)
         finally:
             await shop.stop()
-    for name, seconds in back.items():
+    for name, seconds in worst.items():
         if seconds > BACK_S + peace_s:
             oracle.breaks(f"P17 {name}: back only after {seconds:.1f} s; in peace it takes {peace_s:.1f} s")
-    worst = {f"{name}, {times}": f"{seconds:.1f} s" for name, seconds in back.items()}
+    figures = {f"{name}, {times}": f"{seconds:.1f} s" for name, seconds in worst.items()}
     return Finding(
         "databases away, back within",
         seed,
         oracle.broken,
-        {**worst, "in peace": f"{peace_s:.1f} s", "acked": oracle.acks},
+        {**figures, "in peace": f"{peace_s:.1f} s", "acked": oracle.acks},
     )
 
 
