@@ -6,7 +6,6 @@ Knows neither the log nor other processes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,27 +29,41 @@ class Line:
     listeners: int = 0
     """Sockets of this process."""
     grace: asyncio.TimerHandle | None = None
+    given_up: bool = False
+    """Nobody came back in time: no turn is told until somebody does."""
+    stopped: str | None = None
+    """The message that was stopped last, perhaps before its turn began."""
 
     def cancel(self, message_id: str | None) -> bool:
-        """Stop the turn under way, if it is this one (by its answer's id or its question's)."""
+        """Stop the turn under way, if it is this one (by its answer's id or its question's), or keep the wish."""
+        self.stopped = message_id or self.stopped
         if self.story is None or message_id not in (None, self.answer_id, self.message_id):
             return False
         if not self.story.cancelling():  # A second time would stop it from recording its end.
             self.story.cancel()
         return True
 
-    def give_grace(self, grace_s: float, stop: Callable[[], object]) -> None:
+    def wants(self, message_id: str) -> bool:
+        """Whether anybody waits for this message's turn, which is about to begin."""
+        return not self.given_up and message_id != self.stopped
+
+    def give_grace(self, grace_s: float) -> None:
         """Nobody listens: stop after so long, unless somebody comes."""
         if self.grace is None:
-            self.grace = asyncio.get_running_loop().call_later(grace_s, stop)
+            self.grace = asyncio.get_running_loop().call_later(grace_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self.given_up = True
+        self.cancel(None)
 
     def go_on(self) -> None:
         """Somebody listens."""
+        self.given_up = False
         if self.grace is not None:
             self.grace.cancel()
             self.grace = None
 
     def rest(self) -> None:
         """No turn is told any more."""
-        self.task = self.message_id = self.answer_id = None
+        self.task = self.message_id = self.answer_id = self.stopped = None
         self.deltas = []

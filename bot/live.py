@@ -125,6 +125,8 @@ class Live:
         story = line.story = asyncio.create_task(
             turn.answer(self.bot, conversation_id, message_id, emit=emit, announce=self.news.announce)
         )
+        if not line.wants(message_id):
+            story.cancel()
         try:
             outcome: Outcome = await story
         except asyncio.CancelledError:
@@ -201,7 +203,7 @@ class Live:
         if line.task is None:
             self._drop(conversation_id, line)
         else:
-            line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
+            line.give_grace(self.grace_s)
         await self._say("left", conversation_id)
 
     def _drop(self, conversation_id: str, line: Line) -> None:
@@ -243,7 +245,7 @@ class Live:
             case "left" if line.listeners:
                 await self._say("joined", conversation_id)
             case "left" if line.task is not None:
-                line.give_grace(self.grace_s, lambda: self.cancel(conversation_id))
+                line.give_grace(self.grace_s)
 
     async def _say(self, type: str, conversation_id: str, message_id: str | None = None) -> None:
         item = {"type": type, "conversation_id": conversation_id, "message_id": message_id, "from": self._me}

@@ -173,3 +173,49 @@ async def test_the_time_left_to_an_old_answer_does_not_end_a_later_one(live):
     live.start(conversation)
     done = await until(live, conversation, "message.completed", 2)
     assert done[1].data["outcome"] == "answered"
+
+
+async def outcomes(live):
+    """How many messages ended how, once all turns are told."""
+    await asyncio.wait_for(asyncio.gather(*(line.task for line in live._lines.values() if line.task)), 20)
+    assert await live.bot.store.unfinished() == []
+    return live.outcomes
+
+
+async def test_a_stop_that_comes_before_its_turn_begins_is_kept(live):
+    engine = slow(live)
+    conversation, one = await start(live.bot, QUESTION)
+    _, two = await start(live.bot, "And express delivery?", conversation=conversation)
+    live.join(conversation)
+    live.start(conversation)
+    await live.stop(conversation, one)
+    assert await outcomes(live) == {"cancelled": 1, "answered": 1}
+    [done] = [e for e in await live.bot.store.events(conversation) if e.type == "message.completed"]
+    assert done.data["reply_to"] == two
+    assert engine.running == 0
+
+
+async def test_once_the_time_is_over_nothing_more_is_told_to_nobody(live):
+    slow(live)
+    conversation, _ = await start(live.bot, QUESTION)
+    await start(live.bot, "And express delivery?", conversation=conversation)
+    live.join(conversation)
+    live.start(conversation)
+    await live.leave(conversation)
+    assert await outcomes(live) == {"cancelled": 2}
+
+
+async def test_who_comes_back_is_answered_what_still_waits(live):
+    slow(live)
+    conversation, _ = await start(live.bot, QUESTION)
+    await start(live.bot, "And express delivery?", conversation=conversation)
+    live.join(conversation)
+    live.start(conversation)
+    await live.leave(conversation)
+    while not live.outcomes:  # the first one's time is over
+        story = live._lines[conversation].story
+        if story is not None and story.cancelling():
+            live.join(conversation)
+            break
+        await asyncio.sleep(0)
+    assert await outcomes(live) == {"cancelled": 1, "answered": 1}
