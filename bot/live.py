@@ -79,7 +79,9 @@ class Live:
                     if unsure is not None and unsure != line.message_id:
                         await self._ended(conversation_id)
                     unsure = line.message_id
-                    if line.message_id is not None and not self._closing.is_set():  # else the next start tells it
+                    if line.message_id is not None and self._closing.is_set():  # the next start tells it
+                        await self.bot.store.leave_turn(conversation_id, message_id=line.message_id)
+                    elif line.message_id is not None:
                         await self._tell(conversation_id, line.message_id, line)
                         line.more, unsure, failures = True, None, 0
                 except LeaseLost as error:

@@ -155,6 +155,10 @@ class Store(Protocol):
         """
         ...
 
+    async def leave_turn(self, conversation_id: str, *, message_id: str) -> None:
+        """Hold a turn no longer that this process took and has told nothing of: another may take it at once."""
+        ...
+
     async def hold_turns(self, *, lease_s: float, most: int) -> list[tuple[str, str]]:
         """Hold for longer what this process holds, and take at most `most` turns that nobody does (any more).
 

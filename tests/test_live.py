@@ -122,6 +122,8 @@ async def test_a_turn_that_is_taken_while_the_end_comes_is_left_for_the_next_sta
     await asyncio.wait_for(ending, 20)
     assert [e.type for e in await live.bot.store.events(conversation)] == ["message.created"]
     assert await live.bot.store.unfinished() == [(conversation, message)]
+    live.bot.store.store._me = "another process"
+    assert await live.bot.store.store.hold_turns(lease_s=10, most=1) == [(conversation, message)]
 
 
 def test_the_pause_grows_up_to_a_limit():

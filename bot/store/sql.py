@@ -147,6 +147,9 @@ class SqlStore:
     async def take_turn(self, conversation_id: str, *, lease_s: float) -> str | None:
         return await self._write(turns.take, conversation_id, me=self._me, lease_s=lease_s)
 
+    async def leave_turn(self, conversation_id: str, *, message_id: str) -> None:
+        await self._database.write(lambda c: turns.leave(c, conversation_id, me=self._me, message_id=message_id))
+
     async def hold_turns(self, *, lease_s: float, most: int) -> list[tuple[str, str]]:
         return await self._write(turns.hold, me=self._me, lease_s=lease_s, most=most)
 

@@ -46,6 +46,11 @@ _NEXT = (
 _TAKE = update(messages).where(_THIS, _UNFINISHED, or_(_MINE, _OVER)).values(
     holder=bindparam("me"), lease_until=bindparam("until")
 )  # fmt: skip
+_LEAVE = (
+    update(messages)
+    .where(_THIS, _UNFINISHED, messages.c.holder == bindparam("me"))
+    .values(holder=None, lease_until=None)
+)
 _RENEW = (
     update(messages)
     .where(messages.c.holder == bindparam("me"), _UNFINISHED)
@@ -73,6 +78,11 @@ def take(c: Connection, conversation_id: str, *, now: float, me: str, lease_s: f
         return None
     hold = {"this": conversation_id, "message": row.message_id, "now": now, "me": me, "until": now + lease_s}
     return row.message_id if c.execute(_TAKE, hold).rowcount else None
+
+
+def leave(c: Connection, conversation_id: str, *, me: str, message_id: str) -> None:
+    """Hold this turn no longer, if it is held by `me`."""
+    c.execute(_LEAVE, {"this": conversation_id, "message": message_id, "me": me})
 
 
 def hold(c: Connection, *, now: float, me: str, lease_s: float, most: int) -> list[tuple[str, str]]:

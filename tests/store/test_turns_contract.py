@@ -55,6 +55,18 @@ async def test_a_turn_is_held_by_one_process(here, there):
     assert await take(here, conversation) == "m1"
 
 
+async def test_a_turn_that_is_left_may_be_taken_at_once_by_another_process(here, there):
+    conversation = await asked(here, 1)
+    assert await take(here, conversation) == "m1"
+    await there.leave_turn(conversation, message_id="m1")  # not theirs
+    assert await take(there, conversation) is None
+
+    await here.leave_turn(conversation, message_id="m1")
+
+    assert await take(there, conversation) == "m1"
+    assert await take(here, conversation) is None
+
+
 async def test_turns_of_a_conversation_are_taken_in_order_and_one_at_a_time(here, there):
     conversation = await asked(here, 1, 2)
     assert await take(here, conversation) == "m1"
