@@ -51,7 +51,8 @@ def read_log(events: Sequence[Event], message_id: str) -> Told:
             case "message.created" if data["role"] == "human":
                 history.append(Message("assistant", data["text"]))
             case "message.completed":
-                history.append(Message("assistant", data["text"]))
+                if data["text"]:  # Of one that was stopped in time nothing was said.
+                    history.append(Message("assistant", data["text"]))
                 outcomes.append(data["outcome"])
                 passage_ids = tuple(data.get("passage_ids", ()))
             case "owner.changed" if data["owner"] != "bot":

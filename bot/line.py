@@ -28,7 +28,8 @@ class Line:
     deltas: list[dict[str, Any]] = field(default_factory=list)
     listeners: int = 0
     """Sockets of this process."""
-    grace: asyncio.TimerHandle | None = None
+    grace: asyncio.Task[None] | None = None
+    """Waits for somebody to come back."""
     given_up: bool = False
     """Nobody came back in time: no turn is told until somebody does."""
     stopped: str | None = None
@@ -47,13 +48,9 @@ class Line:
         """Whether anybody waits for this message's turn, which is about to begin."""
         return not self.given_up and message_id != self.stopped
 
-    def give_grace(self, grace_s: float) -> None:
-        """Nobody listens: stop after so long, unless somebody comes."""
-        if self.grace is None:
-            self.grace = asyncio.get_running_loop().call_later(grace_s, self._give_up)
-
-    def _give_up(self) -> None:
-        self.given_up = True
+    def give_up(self) -> None:
+        """Nobody came back."""
+        self.given_up, self.grace = True, None
         self.cancel(None)
 
     def go_on(self) -> None:

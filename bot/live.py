@@ -136,7 +136,7 @@ class Live:
                 raise
             # A turn that was stopped before it began to be told has not recorded its end itself,
             # and one that was stopped while it wrote its end has told nobody.
-            await self.bot.store.settle(conversation_id, message_id=message_id, outcome="cancelled")
+            await turn.cancel(self.bot, conversation_id, message_id, emit=emit, announce=self.news.announce)
             await self._ended(conversation_id)
             outcome = "cancelled"
         finally:
@@ -204,9 +204,22 @@ class Live:
             return
         if line.task is None:
             self._drop(conversation_id, line)
+            await self._say("left", conversation_id)
         else:
-            line.give_grace(self.grace_s)
-        await self._say("left", conversation_id)
+            self._give_grace(conversation_id, line)
+
+    def _give_grace(self, conversation_id: str, line: Line) -> None:
+        """Nobody listens here: stop after `grace_s`, unless somebody comes, or listens elsewhere."""
+        if line.grace is None:
+            line.grace = asyncio.create_task(self._wait(conversation_id, line), name=f"grace {conversation_id}")
+
+    async def _wait(self, conversation_id: str, line: Line) -> None:
+        while True:
+            began = asyncio.get_running_loop().time()
+            await self._say("left", conversation_id)
+            await asyncio.sleep(self.grace_s)
+            if self.bus.lost_at < began:  # Else whoever listens elsewhere may not have been heard: once more.
+                return line.give_up()
 
     def _drop(self, conversation_id: str, line: Line) -> None:
         """Forget a line without listeners and turns, and the time that it had left."""
@@ -247,7 +260,7 @@ class Live:
             case "left" if line.listeners:
                 await self._say("joined", conversation_id)
             case "left" if line.task is not None:
-                line.give_grace(self.grace_s)
+                self._give_grace(conversation_id, line)
 
     async def _say(self, type: str, conversation_id: str, message_id: str | None = None) -> None:
         item = {"type": type, "conversation_id": conversation_id, "message_id": message_id, "from": self._me}

@@ -88,6 +88,11 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Tells listeners in this and other processes that something was published; never the truth."""
 
+    @property
+    def lost_at(self) -> float:
+        """When an item from or to another process may last have been lost, on the event loop's clock; -inf: never."""
+        ...
+
     async def publish(self, topic: str, item: dict[str, Any]) -> None:
         """Hand an item to whoever listens; a full listener is skipped, never waited for."""
         ...

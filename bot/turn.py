@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from bot import escalation, evidence, prompt, relevance, wire
 from bot.errors import EngineError, PromptTooLong, StaleEpoch, StoreError
@@ -79,6 +79,12 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
     except Exception:  # The edge of a turn: whatever failed, the shopper gets a person.
         log.exception("turn failed")
     return await turn.hand_off("engine_failed")
+
+
+async def cancel(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit, announce: Announce) -> None:
+    """End a turn that was never told as cancelled, unless it has its outcome; raises as `answer` does."""
+    conversation = await bot.store.conversation(conversation_id)
+    await _Turn(bot, conversation, message_id, read_log((), message_id), emit, announce).stop()
 
 
 async def whole_log(store: Store, conversation_id: str) -> list[Event]:
@@ -215,25 +221,22 @@ class _Turn:
         await self.delta(self.templates.say(words))
         return await self.complete("abstained")
 
-    def text(self) -> str:
-        return ("" if self.language == "zh" else " ").join(self.shown)
-
     async def complete(self, outcome: Outcome) -> Outcome:
         await self._end(outcome, outcome)
         return outcome
 
     async def stop(self) -> None:
         """End as cancelled: what was shown is kept."""
-        try:
-            await self._end("cancelled", "truncated")
-        except StaleEpoch:
-            await self.bot.store.settle(self.conversation.id, message_id=self.message_id, outcome="cancelled")
+        if self.conversation.owner == "bot":
+            with suppress(StaleEpoch):
+                return await self._end("cancelled", "truncated")
+        await self.bot.store.settle(self.conversation.id, message_id=self.message_id, outcome="cancelled")
 
     async def _end(self, outcome: Outcome, told_as: str) -> None:
         data = {
             "message_id": self.answer_id,
             "reply_to": self.message_id,
-            "text": self.text(),
+            "text": ("" if self.language == "zh" else " ").join(self.shown),
             "citations": [citation_data(c) for c in self.citations],
             "outcome": told_as,
             "release": self.bot.release.id,

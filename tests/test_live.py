@@ -6,8 +6,10 @@ from contextlib import aclosing
 import pytest
 
 from bot import live as under_test
+from bot import turn
 from bot.bus.memory import MemoryBus
 from bot.engine.scripted import ScriptedEngine
+from bot.history import read_log
 from bot.live import Live
 from tests.parts import TEMPLATES, make_bot, start
 
@@ -161,6 +163,20 @@ async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
         await asyncio.sleep(0)
     await asyncio.wait_for(live._lines[conversation].task, 20)
     assert await live.bot.store.unfinished() == []
+    assert (await live.bot.store.events(conversation))[-1].data["outcome"] == "truncated"
+
+
+async def test_a_stopped_turn_of_a_conversation_that_a_human_has_taken_says_nothing(live):
+    conversation, message = await start(live.bot, QUESTION)
+    told = read_log(await turn.whole_log(live.bot.store, conversation), message)
+    head = await live.bot.store.conversation(conversation)
+    await turn.hand_off(live.bot, head, told, "asked_for_person", language="en", announce=live.news.announce)
+    live.start(conversation)
+    while not live.cancel(conversation, message):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(live._lines[conversation].task, 20)
+    assert await live.bot.store.unfinished() == []
+    assert "message.completed" not in {e.type for e in await live.bot.store.events(conversation)}
 
 
 async def test_the_time_left_to_an_old_answer_does_not_end_a_later_one(live):
@@ -192,8 +208,10 @@ async def test_a_stop_that_comes_before_its_turn_begins_is_kept(live):
     live.start(conversation)
     await live.stop(conversation, one)
     assert await outcomes(live) == {"cancelled": 1, "answered": 1}
-    [done] = [e for e in await live.bot.store.events(conversation) if e.type == "message.completed"]
-    assert done.data["reply_to"] == two
+    done = [e.data for e in await live.bot.store.events(conversation) if e.type == "message.completed"]
+    assert [(d["reply_to"], d["outcome"], d["text"] == "") for d in done] == [
+        (one, "truncated", True), (two, "answered", False)
+    ]  # fmt: skip
     assert engine.running == 0
 
 

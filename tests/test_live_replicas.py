@@ -1,6 +1,7 @@
 """Two processes on one store and one bus: a turn is told by one, and each hears what the other's shoppers want."""
 
 import asyncio
+import math
 from contextlib import aclosing
 
 import pytest
@@ -172,3 +173,34 @@ async def test_an_answer_in_flight_is_told_again_to_who_asks_elsewhere(processes
             first, second = await anext(items), await anext(items)
     assert (first["type"], first["data"]) == ("message.started", {"message_id": answer})
     assert (second["type"], second["data"]["message_id"], second["data"]["index"]) == ("message.delta", answer, 0)
+
+
+class LossyBus(MemoryBus):
+    """Loses what is published while it is away, and knows it afterwards."""
+
+    lost_at, lost, away = -math.inf, 0, False
+
+    async def publish(self, topic, item):
+        if self.away:
+            self.lost_at, self.lost = asyncio.get_running_loop().time(), self.lost + 1
+        else:
+            await super().publish(topic, item)
+
+
+async def test_while_the_bus_is_away_nobody_is_given_up_and_who_listens_is_asked_again_after(processes):
+    here, there = processes
+    here.bus.__class__ = LossyBus
+    conversation, message = await start(here.bot, QUESTION)
+    here.join(conversation)
+    there.join(conversation)
+    here.bot.engine._delay_s = 0.02
+    here.start(conversation)
+    await answering(here, conversation)
+    here.bus.away = True
+    await here.leave(conversation)
+    async with asyncio.timeout(20):
+        while here.bus.lost < 3 * 2:  # "left", thrice, and the answer's frames
+            await asyncio.sleep(0.005)
+    here.bus.away = False
+    assert await told(here, conversation) == [(message, "answered")]
+    assert here._lines == {}

@@ -7,6 +7,7 @@ nobody ever waits for it.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +73,9 @@ class Listener:
 
 class MemoryBus:
     """Hands items to the listeners of this process."""
+
+    lost_at = -math.inf
+    """Nothing is ever on its way."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity

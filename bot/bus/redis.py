@@ -76,10 +76,19 @@ class RedisBus:
         self._me = secrets.token_hex(8)
         self._outgoing: asyncio.Queue[tuple[str, str]] = asyncio.Queue(OUTGOING)
         self._missed = False
+        self._unsent_since = math.inf
         self._topics_changed = asyncio.Event()
-        self._heard_at = -math.inf
+        self._heard_at = self._polled_at = self._lost_at = -math.inf
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False  # looked at besides: redis-py may swallow a cancellation (`wait_for` in Python 3.11)
+
+    @property
+    def lost_at(self) -> float:
+        """When an item may last have been lost; now, while Redis takes nothing or says nothing."""
+        now = asyncio.get_running_loop().time()
+        if self._missed or now - min(self._unsent_since, self._heard_at) > POLL_S:
+            self._lost_at = now
+        return self._lost_at
 
     async def publish(self, topic: str, item: dict[str, Any]) -> None:
         """Hand an item to this process's listeners, and leave it for Redis; never waits for Redis."""
@@ -119,6 +128,7 @@ class RedisBus:
             while len(batch) < BATCH and not self._outgoing.empty():
                 batch.append(self._outgoing.get_nowait())
             missed, self._missed = self._missed, False
+            self._unsent_since = min(self._unsent_since, asyncio.get_running_loop().time())
             try:
                 async with self._redis.pipeline(transaction=False) as pipeline:
                     for channel, text in batch:
@@ -126,6 +136,7 @@ class RedisBus:
                     if missed:
                         pipeline.publish(self._everyone, "")
                     await pipeline.execute()
+                self._unsent_since = math.inf
             except _AWAY as error:
                 self._missed = True
                 logger.warning("Redis takes nothing (%s); other processes hear of it later.", type(error).__name__)
@@ -142,7 +153,7 @@ class RedisBus:
             except* _AWAY as errors:
                 name = type(errors.exceptions[0]).__name__
                 logger.warning("Redis says nothing (%s); other processes are heard later.", name)
-                self._heard_at = -math.inf
+                self._heard_at = self._polled_at = -math.inf
             await asyncio.sleep(self._retry_s)
 
     async def _poll(self) -> None:
@@ -150,11 +161,12 @@ class RedisBus:
         while not self._closed:
             await asyncio.sleep(POLL_S / 2)
             now = asyncio.get_running_loop().time()
-            if now - self._heard_at > POLL_S:
-                self._heard_at = now
+            if now - max(self._heard_at, self._polled_at) > POLL_S:
+                self._polled_at = now
                 self._lagged()
 
     def _lagged(self) -> None:
+        self._lost_at = asyncio.get_running_loop().time()
         for topic in self._local.topics:
             self._local.hand_out(topic, LAGGED)
 

@@ -7,12 +7,14 @@ when PostgreSQL undoes it to end a deadlock, so it changes nothing but the datab
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, text
+import psycopg
+from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError, StatementError
 
 from bot.errors import SettingsError, StoreError
@@ -21,6 +23,9 @@ T = TypeVar("T")
 
 CONNECTIONS = 8
 """Per process; PostgreSQL allows 100 in all unless told otherwise."""
+
+SILENCE_S = 20.0
+"""So long a statement is waited for, though the connection stands: longer than PostgreSQL itself lets one take."""
 
 ATTEMPTS = 5
 
@@ -38,6 +43,24 @@ _NETWORK = {
 }
 _UNDONE = ("40001", "40P01")
 """Serialization failure, deadlock: the transaction was rolled back and may be tried again."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Gives up on a server that says nothing: one that hangs, or something between that does."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **named: Any) -> T:
+        return super().wait(self._bounded(gen), *args, **named)
+
+    def _bounded(self, steps: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        until = time.monotonic() + SILENCE_S
+        try:
+            ready = yield next(steps)
+            while ready or time.monotonic() < until:
+                ready = yield steps.send(ready)
+        except StopIteration as end:
+            return end.value
+        self.pgconn.finish()
+        raise psycopg.OperationalError(f"it says nothing for {SILENCE_S:g} s")
 
 
 class Postgres:
@@ -61,6 +84,7 @@ class Postgres:
             pool_pre_ping=True,
             connect_args=_NETWORK | {"options": _options(url)},
         )
+        event.listen(self._engine, "do_connect", lambda dialect, record, args, named: _Connection.connect(**named))
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
         self._closed = False

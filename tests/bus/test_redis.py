@@ -227,3 +227,33 @@ def test_address_that_is_none_is_refused_without_printing_it():
     with pytest.raises(SettingsError) as refusal:
         RedisBus("http://user:secret@host")
     assert "secret" not in str(refusal.value)
+
+
+async def test_a_process_knows_when_items_may_have_been_lost(proxy, processes):
+    here, there = processes
+    now = asyncio.get_running_loop().time
+    for bus in processes:
+        await until(bus.subscribe("c_1"), LAGGED.__eq__)
+    at_peace = now()
+    assert here.lost_at < at_peace
+    await proxy.close()
+    await here.publish("c_1", {"n": 1})
+    async with asyncio.timeout(8):
+        while here.lost_at < at_peace or there.lost_at < at_peace:
+            await asyncio.sleep(0.01)
+    await proxy.open()
+    async with asyncio.timeout(8):
+        while now() - here.lost_at < 0.2 or now() - there.lost_at < 0.2:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("poll_s", [0.3])
+async def test_a_process_that_redis_says_nothing_to_knows_it(proxy, processes, poll_s):
+    here, _ = processes
+    await until(here.subscribe("c_1"), LAGGED.__eq__)
+    proxy.flows.clear()
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(8):
+        while here.lost_at <= began:
+            await asyncio.sleep(0.01)
+    proxy.flows.set()

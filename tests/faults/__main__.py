@@ -57,11 +57,12 @@ async def _model(seed: int, deep: bool) -> Finding:
 
 
 NAMED = ("postgres killed", "redis killed", "redis flushed", "redis paused")
+NETWORK = tuple(name for name in FAULTS if name not in NAMED)
 SCENARIOS = {
     "bugs": lambda seed, deep: catch(seed),
     "kill": _kill,
     "away": lambda seed, deep: away(seed, times=100 if deep else 10, faults=NAMED),
-    "network": lambda seed, deep: away(seed, times=20 if deep else 2, faults=tuple(FAULTS.keys() - set(NAMED))),
+    "network": lambda seed, deep: away(seed, times=20 if deep else 2, faults=NETWORK),
     "kill-postgres": _kill_postgres,
     "powercut": lambda seed, deep: powercut(seed, points=5000 if deep else 500),
     "powercut-eio": lambda seed, deep: powercut(seed, points=2000 if deep else 200, failing=True),

@@ -83,10 +83,14 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65_536):
-                for start in range(0, len(data), self.slice_bytes):
+                while data:
                     await asyncio.sleep(self.delay_s)
                     await self.hole.wait()
-                    writer.write(data[start : start + self.slice_bytes])
+                    piece, data = (
+                        data[: self.slice_bytes],
+                        data[self.slice_bytes :],
+                    )  # which may have changed meanwhile
+                    writer.write(piece)
                     await writer.drain()
         except OSError:
             pass

@@ -34,6 +34,18 @@ async def test_what_is_said_comes_back_also_in_slices():
         assert await reader.readexactly(11) == b"hello there"
 
 
+async def test_nothing_is_doubled_or_lost_while_the_slices_change():
+    async with through() as (proxy, reader, writer):
+        text = bytes(range(256)) * 3
+        proxy.slice_bytes, proxy.delay_s = 10, 0.001
+        writer.write(text)
+        first = await reader.readexactly(200)
+        proxy.slice_bytes, proxy.delay_s = 65_536, 0.0
+        assert first + await reader.readexactly(len(text) - 200) == text
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.05)
+
+
 async def test_a_hole_swallows_and_gives_back():
     async with through() as (proxy, reader, writer):
         proxy.hole.clear()

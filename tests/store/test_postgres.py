@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import create_engine, make_url, select, text
 
 from bot.errors import SettingsError, StoreError
+from bot.store import postgres as under_test
 from bot.store.schema import conversations
 from bot.store.sql import open_store
+from tests.faults.proxy import Proxy
 
 
 @pytest.fixture
@@ -52,6 +54,24 @@ async def test_lost_connection_is_an_error_and_heals(pg_store):
     with pytest.raises(StoreError):
         await pg_store._database.write(lambda c: c.execute(text("SELECT pg_terminate_backend(pg_backend_pid())")))
     await pg_store.ping()
+
+
+async def test_a_server_that_says_nothing_is_an_error_and_heals(postgres_url, monkeypatch):
+    url = make_url(postgres_url)
+    proxy = Proxy(url.port or 5432)
+    await proxy.start()
+    monkeypatch.setattr(under_test, "SILENCE_S", 0.3)
+    monkeypatch.setitem(under_test._NETWORK, "connect_timeout", 2)
+    far = url.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+    store = await asyncio.to_thread(open_store, far)
+    proxy.hole.clear()
+    async with asyncio.timeout(20):
+        with pytest.raises(StoreError, match="cannot be reached"):
+            await store.ping()
+    proxy.hole.set()
+    await store.ping()
+    await store.aclose()
+    await proxy.aclose()
 
 
 async def test_connections_that_were_cut_while_idle_are_not_noticed(pg_store):
