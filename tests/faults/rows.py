@@ -140,7 +140,7 @@ def _check_outcomes(oracle: Oracle, rows: Rows, logs: dict[str, Log]) -> None:
             case "relayed":
                 fine = not ends and bool({owners[-1], *later} - {"bot"})
             case "cancelled":
-                fine = ends in ([], ["truncated"])
+                fine = ends == ["truncated"] or (not ends and bool({owners[-1], *later} - {"bot"}))
             case _:
                 fine = outcome in TOLD and ends == [outcome]
         if not fine:
