@@ -18,7 +18,7 @@ from bot.history import read_log
 from bot.protocols import Subscription
 from bot.refusals import error_data
 from bot.sockets import Closed, Door, Socket
-from bot.types import Conversation, Language
+from bot.types import Conversation, Event, Language
 
 BOT_ONLY = ("message.started", "message.delta", "status")
 """What a listener may hear of an answer before it is in the log."""
@@ -54,42 +54,49 @@ class _Session:
             shopper_id = self.door.tokens.read(tokens.SHOPPER, self.hello.token)
             if shopper_id is None:
                 raise Closed("token_refused")
-        self.conversation, resume_token = await self._open(shopper_id)
-        conversation_id = self.sock.conversation_id = self.conversation.id
-        self.live.join(conversation_id)
-        try:
-            # Subscribe first, read the log after: nothing falls between.
-            async with aclosing(self.live.bus.subscribe(conversation_id)) as items:
-                await self._welcome(resume_token)
+        conversation_id, resume_token = self.hello.conversation_id, self.hello.resume_token
+        if conversation_id is None:
+            conversation_id, resume_token = await self._begin(shopper_id)
+        # Subscribe first, read the log after: nothing falls between.
+        async with aclosing(self.live.bus.subscribe(conversation_id)) as items:
+            try:
+                self.conversation, log = await self.store.read(
+                    conversation_id, after=self.sent_seq, limit=sockets.PAGE
+                )
+            except NotFound:
+                raise Closed("no_conversation") from None
+            self._check(shopper_id, resume_token)
+            self.sock.conversation_id = conversation_id
+            self.live.join(conversation_id)
+            try:
+                await self._welcome(resume_token, log)
                 await sockets.until_one_ends(
                     self._pump(items), self.sock.ping(), self.sock.read(wire.SHOPPER_FRAMES, self._act)
                 )
-        finally:
-            await self.live.leave(conversation_id)
+            finally:
+                await self.live.leave(conversation_id)
 
-    async def _open(self, shopper_id: str | None) -> tuple[Conversation, str | None]:
-        hello = self.hello
-        if hello.conversation_id is None:
-            if not self.door.limits.address.room(self.sock.address):
-                raise Closed("too_fast", sockets.pause_ms(self.door))
-            token, resume_hash = tokens.new_secret()
-            self.sent_seq = 0
-            conversation = await self.store.create(
-                site=hello.site, locale=wire.language_of(hello.locale), shopper_id=shopper_id, resume_hash=resume_hash
-            )
-            return conversation, token
-        try:
-            conversation = await self.store.conversation(hello.conversation_id)
-        except NotFound:
-            raise Closed("no_conversation") from None
-        by_token = hello.resume_token is not None and tokens.same(hello.resume_token, conversation.resume_hash)
+    async def _begin(self, shopper_id: str | None) -> tuple[str, str]:
+        """A new conversation: its id, and the secret that resumes it."""
+        if not self.door.limits.address.room(self.sock.address):
+            raise Closed("too_fast", sockets.pause_ms(self.door))
+        token, resume_hash = tokens.new_secret()
+        self.sent_seq = 0
+        conversation = await self.store.create(
+            site=self.hello.site, locale=wire.language_of(self.hello.locale), shopper_id=shopper_id,
+            resume_hash=resume_hash,
+        )  # fmt: skip
+        return conversation.id, token
+
+    def _check(self, shopper_id: str | None, resume_token: str | None) -> None:
+        """Somebody else's conversation is told in the same words as one that does not exist."""
+        conversation = self.conversation
+        by_token = resume_token is not None and tokens.same(resume_token, conversation.resume_hash)
         by_shopper = shopper_id is not None and shopper_id == conversation.shopper_id
-        # Somebody else's conversation is told in the same words as one that does not exist.
         if not (by_token or by_shopper) or (shopper_id and conversation.shopper_id not in (None, shopper_id)):
             raise Closed("no_conversation")
-        return conversation, hello.resume_token
 
-    async def _welcome(self, resume_token: str | None) -> None:
+    async def _welcome(self, resume_token: str | None, log: list[Event]) -> None:
         conversation = self.conversation  # As it was found; what has changed since stands in the log that follows.
         templates = self.live.bot.templates[conversation.locale]
         self.owner = public_owner(conversation.owner)
@@ -104,7 +111,9 @@ class _Session:
         if self.sent_seq > conversation.seq:
             self.sock.send("resync_required", {"from_seq": 0})
             self.sent_seq = 0
-        await self._catch_up()
+            await self._catch_up()
+        elif await self._tell(log):
+            await self._catch_up()
         await self.live.ask(conversation.id)
         if self.owner == "queued":
             self.live.news.ask_place(conversation.id)
@@ -112,13 +121,15 @@ class _Session:
     # Events out
 
     async def _catch_up(self) -> None:
-        full = True
-        while full:
-            events = await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE)
-            for event in events:
-                await self.sock.room()
-                self._event(wire.event_frame(event))
-            full = len(events) == sockets.PAGE
+        while await self._tell(await self.store.events(self.conversation.id, after=self.sent_seq, limit=sockets.PAGE)):
+            pass
+
+    async def _tell(self, log: list[Event]) -> bool:
+        """Send a page of the log; whether more may follow."""
+        for event in log:
+            await self.sock.room()
+            self._event(wire.event_frame(event))
+        return len(log) == sockets.PAGE
 
     def _event(self, frame: dict[str, Any]) -> None:
         frame = shoppers_view(frame)
@@ -188,7 +199,7 @@ class _Session:
             case wire.Typing():
                 await self.live.news.publish(conversation_id, "typing", {"on": frame.on, "role": "shopper"})
             case wire.Feedback():
-                log = await turn.whole_log(self.store, conversation_id)
+                _, log = await turn.whole_log(self.store, conversation_id)
                 if frame.message_id not in {e.data["message_id"] for e in log if e.type == "message.completed"}:
                     raise FrameError("bad_frame", "`message_id`: no such answer here.", "message_id")
                 await self._append("feedback.given", frame)
@@ -235,14 +246,14 @@ class _Session:
                 self.live.start(self.conversation.id)
 
     async def _request_person(self) -> None:
-        conversation = await self.store.conversation(self.conversation.id)
+        conversation, log = await turn.whole_log(self.store, self.conversation.id)
         if conversation.owner == handoff.QUEUED:
             return self.live.news.ask_place(conversation.id)
         if conversation.owner == handoff.CLOSED:
             raise ConversationClosed(f"Conversation {conversation.id} is closed.")
         if conversation.owner != handoff.BOT:
             return
-        told = read_log(await turn.whole_log(self.store, conversation.id), "")
+        told = read_log(log, "")
         language: Language = wire.language_of(conversation.locale, told.questions[-1] if told.questions else "")
         await turn.hand_off(
             self.live.bot,

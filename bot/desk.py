@@ -93,7 +93,7 @@ class Desk:
 
     async def say(self, agent: Agent, conversation_id: str, client_id: str, text: str) -> dict[str, Any]:
         """A human agent's message: written under the claim's epoch, so a lost claim cannot speak."""
-        conversation = await self.store.conversation(conversation_id)
+        conversation, log = await turn.whole_log(self.store, conversation_id)
         if conversation.owner != handoff.owned_by(agent.id):
             raise StaleEpoch("This conversation is not yours any more; claim it again.")
         data = {
@@ -103,7 +103,7 @@ class Desk:
             "author": agent.name,
             "client_id": client_id,
         }
-        for event in await turn.whole_log(self.store, conversation_id):
+        for event in log:
             if event.data.get("message_id") == data["message_id"]:
                 if event.data["text"] != text:
                     raise IdempotencyConflict("This `client_id` was used for another text.")

@@ -124,6 +124,12 @@ class Store(Protocol):
         """Events with a greater `seq`, in order."""
         ...
 
+    async def read(
+        self, conversation_id: str, *, after: int = 0, limit: int = 1000
+    ) -> tuple[Conversation, list[Event]]:
+        """Both in one go; the events may be younger than the conversation, never older. Raises NotFound."""
+        ...
+
     async def append(
         self, conversation_id: str, type: str, data: dict[str, Any], *, epoch: int | None = None
     ) -> Event:

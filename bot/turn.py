@@ -57,11 +57,11 @@ async def answer(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
     Raises:
         StoreError: the database failed; the turn has ended once or not at all, and may be told again.
     """
-    conversation = await bot.store.conversation(conversation_id)
+    conversation, log_so_far = await whole_log(bot.store, conversation_id)
     if conversation.owner != "bot":
         await bot.store.settle(conversation_id, message_id=message_id, outcome="relayed")
         return "relayed"
-    told = read_log(await whole_log(bot.store, conversation_id), message_id)
+    told = read_log(log_so_far, message_id)
     turn = _Turn(bot, conversation, message_id, told, emit, announce)
     try:
         async with asyncio.timeout(bot.turn_timeout_s):
@@ -87,14 +87,14 @@ async def cancel(bot: Bot, conversation_id: str, message_id: str, *, emit: Emit,
     await _Turn(bot, conversation, message_id, read_log((), message_id), emit, announce).stop()
 
 
-async def whole_log(store: Store, conversation_id: str) -> list[Event]:
-    """Every event of a conversation, read page by page; a page that is not full is the last."""
-    events: list[Event] = []
-    while True:
-        page = await store.events(conversation_id, after=events[-1].seq if events else 0, limit=PAGE)
+async def whole_log(store: Store, conversation_id: str) -> tuple[Conversation, list[Event]]:
+    """A conversation and every event of it, read page by page; a page that is not full is the last."""
+    conversation, page = await store.read(conversation_id, limit=PAGE)
+    events = list(page)
+    while len(page) == PAGE:
+        page = await store.events(conversation_id, after=events[-1].seq, limit=PAGE)
         events += page
-        if len(page) < PAGE:
-            return events
+    return conversation, events
 
 
 class _Turn:

@@ -43,7 +43,7 @@ async def until(live, conversation, type, count=1):
 
 async def test_a_turn_whose_first_read_fails_is_told_again(live):
     conversation, message = await start(live.bot, QUESTION)
-    live.bot.store.failing["conversation"] = 3
+    live.bot.store.failing["read"] = 3
     async with aclosing(live.bus.subscribe(conversation)) as items:
         live.start(conversation)
         [done] = await until(live, conversation, "message.completed")
@@ -80,7 +80,7 @@ async def test_a_turn_that_was_written_although_the_write_failed_is_not_told_aga
 async def test_the_next_message_waits_until_the_one_before_is_answered(live):
     conversation, one = await start(live.bot, QUESTION)
     _, two = await start(live.bot, "And express delivery?", conversation=conversation)
-    live.bot.store.failing["conversation"] = 2
+    live.bot.store.failing["read"] = 2
     live.start(conversation)
     live.start(conversation)
     done = await until(live, conversation, "message.completed", 2)
@@ -97,9 +97,9 @@ async def test_a_conversation_in_which_nothing_waits_is_let_be(live):
 async def test_a_database_that_stays_away_does_not_hold_up_the_end(live):
     live.retry_s = 1000.0
     conversation, message = await start(live.bot, QUESTION)
-    live.bot.store.failing["conversation"] = 1000
+    live.bot.store.failing["read"] = 1000
     live.start(conversation)
-    while live.bot.store.failing["conversation"] == 1000:
+    while live.bot.store.failing["read"] == 1000:
         await asyncio.sleep(0)
     await asyncio.wait_for(live.aclose(), 20)
     assert await live.bot.store.unfinished() == [(conversation, message)]
@@ -153,7 +153,7 @@ async def test_a_turn_reads_the_log_once(live):
     live.bot.store.calls.clear()
     live.start(conversation)
     await asyncio.wait_for(live._lines[conversation].task, 20)
-    assert live.bot.store.calls == ["take_turn", "conversation", "events", "complete", "take_turn"]
+    assert live.bot.store.calls == ["take_turn", "read", "complete", "take_turn"]
 
 
 async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
@@ -168,8 +168,8 @@ async def test_a_turn_that_is_stopped_before_it_was_told_has_ended_too(live):
 
 async def test_a_stopped_turn_of_a_conversation_that_a_human_has_taken_says_nothing(live):
     conversation, message = await start(live.bot, QUESTION)
-    told = read_log(await turn.whole_log(live.bot.store, conversation), message)
-    head = await live.bot.store.conversation(conversation)
+    head, log = await turn.whole_log(live.bot.store, conversation)
+    told = read_log(log, message)
     await turn.hand_off(live.bot, head, told, "asked_for_person", language="en", announce=live.news.announce)
     live.start(conversation)
     while not live.cancel(conversation, message):

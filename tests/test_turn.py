@@ -55,7 +55,7 @@ async def test_the_whole_log_is_read_page_by_page(make, monkeypatch, length):
     conversation = (await store.create(site="t", locale="en", shopper_id=None, resume_hash="h")).id
     for _ in range(length):
         await store.append(conversation, "feedback.given", {})
-    assert [event.seq for event in await turn.whole_log(store, conversation)] == list(range(1, length + 1))
+    assert [event.seq for event in (await turn.whole_log(store, conversation))[1]] == list(range(1, length + 1))
 
 
 async def test_a_supported_answer_is_streamed_and_recorded_with_its_citation(make):

@@ -117,7 +117,7 @@ class Postgres:
         return await self._in_thread(self._write, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do the work, which reads with one statement, outside any transaction."""
+        """Do the work, each of whose statements sees all that was committed before it."""
         return await self._in_thread(self._read, work)
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class Database(Protocol):
         ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """One statement that only reads."""
+        """Statements that only read, each of which sees all that was committed before it."""
         ...
 
     def close(self) -> None:
@@ -118,6 +118,13 @@ class SqlStore:
 
     async def events(self, conversation_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         return await self._database.read(lambda c: log.read(c, conversation_id, after=after, limit=limit))
+
+    async def read(
+        self, conversation_id: str, *, after: int = 0, limit: int = 1000
+    ) -> tuple[Conversation, list[Event]]:
+        return await self._database.read(
+            lambda c: (log.conversation(c, conversation_id), log.read(c, conversation_id, after=after, limit=limit))
+        )
 
     async def append(
         self, conversation_id: str, type: str, data: dict[str, Any], *, epoch: int | None = None

@@ -45,7 +45,7 @@ async def test_conversations_have_ids_of_their_own(store):
 async def test_unknown_conversation_is_not_found(store):
     nowhere = "c_none"
     for call in (
-        store.conversation(nowhere), store.append(nowhere, "read", {}), said(store, nowhere),
+        store.conversation(nowhere), store.read(nowhere), store.append(nowhere, "read", {}), said(store, nowhere),
         answer(store, nowhere), store.settle(nowhere, message_id="m1", outcome="relayed"),
     ):  # fmt: skip
         with pytest.raises(NotFound):
@@ -69,6 +69,8 @@ async def test_events_after_a_seq_up_to_a_limit(store):
     assert [e.seq for e in await store.events(made.id, after=2)] == [3, 4, 5, 6]
     assert [e.seq for e in await store.events(made.id, after=2, limit=2)] == [3, 4]
     assert await store.events(made.id, after=6) == []
+    found, page = await store.read(made.id, after=2, limit=2)
+    assert (found, [e.seq for e in page]) == (await store.conversation(made.id), [3, 4])
 
 
 async def test_log_of_one_conversation_holds_nothing_of_another(store):
