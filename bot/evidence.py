@@ -93,7 +93,8 @@ _HOUR = re.compile(r"早上|上午|中午|下午|晚上|(?<=\d)点")
 _CN_STOP = frozenset("的了是在和与或及也都就还会可以您你我们请呢吗吧啊哦这那个有到对为把被让给后前时")
 
 
-def words(text: str) -> list[str]:
+@lru_cache(4096)  # the same passages are read for every sentence
+def words(text: str) -> tuple[str, ...]:
     """Content words: English stems without stop words and numbers; pairs of Chinese characters."""
     found = []
     for token in re.findall(r"[a-z]+(?:'[a-z]+)?|[\u4e00-\u9fff]+", _HOUR.sub(" ", MARK.sub("", text)).lower()):
@@ -102,10 +103,10 @@ def words(text: str) -> list[str]:
             found += ["".join(pair) for pair in zip(kept, kept[1:], strict=False)] or kept
         elif token not in _STOP and len(token) > 1:
             found.append(_stem(token))
-    return found
+    return tuple(found)
 
 
-@lru_cache(10_000)  # the same passages are read for every sentence
+@lru_cache(10_000)
 def _stem(word: str) -> str:
     word = word.split("'")[0]
     for ending in ("ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "ly", "s", "y", "e"):

@@ -269,7 +269,7 @@ def test_only_a_sentence_that_says_something_needs_evidence(sentence, says):
 def test_overlap_is_the_share_of_content_words():
     assert overlap("the delivery of boats", "Deliveries") == 0.5
     assert overlap("yes", "nothing") == 1.0
-    assert words("退货运费") == ["退货", "货运", "运费"]
+    assert words("退货运费") == ("退货", "货运", "运费")
 
 
 NUMBERS = [
