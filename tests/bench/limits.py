@@ -44,6 +44,8 @@ async def bare_echo(websocket: str = "ours"):
                 await first.connect(port, "/")
                 break
             except OSError:
+                if process.poll() is not None:
+                    raise SystemExit(f"The echo with {websocket!r} does not start; see above.") from None
                 await asyncio.sleep(0.1)
         first.close()
         yield port, process.pid
