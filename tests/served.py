@@ -43,6 +43,10 @@ class Served:
         self.process, self.url, self.log = process, url, log
 
     @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    @property
     def chat(self) -> str:
         return self.url.replace("http", "ws") + "/v1/chat"
 

@@ -10,13 +10,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import uvicorn
 
 from bot import run
 from bot.settings import ROOT
+from bot.store.postgres import CONNECTIONS
 from bot.store.sqlite import GROUP_S
 from bot.websocket import WebSocket
 from tests.bench.clients import Shopper, rss_kib
@@ -113,6 +116,23 @@ def commits_per_second(folder: Path, waiting: int, seconds: float) -> float:
         database.execute("COMMIT")
     database.close()
     return count / seconds
+
+
+def pg_commits_per_second(url: str, seconds: float) -> float:
+    """Messages a second that PostgreSQL syncs over as many connections as the store has, one at a time on each."""
+
+    def insert(_: int) -> int:
+        with psycopg.connect(url, autocommit=True) as connection:
+            count, until, text = 0, time.perf_counter() + seconds, "x" * 300
+            while time.perf_counter() < until:
+                connection.execute("INSERT INTO bench_event (data) VALUES (%s)", (text,))
+                count += 1
+            return count
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE bench_event (id bigserial PRIMARY KEY, data text)")
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        return sum(threads.map(insert, range(CONNECTIONS))) / seconds
 
 
 if __name__ == "__main__":

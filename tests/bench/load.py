@@ -15,34 +15,23 @@ import asyncio
 import json
 import os
 import random
-import re
-import signal
 import tempfile
 import time
-from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from bot import run
-from tests.bench.clients import PATIENCE_S, Gone, Refused, Shopper, cpu_s, hold_all, milliseconds, rss_kib, shoppers
-from tests.bench.limits import bare_echo, commits_per_second, echoes_per_second, memory
-from tests.served import Served, served
+from tests.bench.clients import PATIENCE_S, WITHOUT_LIMITS, Shopper, cpu_s, hold_all, milliseconds, rss_kib, shoppers
+from tests.bench.limits import bare_echo, commits_per_second, echoes_per_second, memory, pg_commits_per_second
+from tests.bench.storm import storm
+from tests.faults.databases import fresh_database
+from tests.served import served
 
-WITHOUT_LIMITS = {
-    "BOT_MESSAGES_PER_MINUTE": 10**9, "BOT_CONNECTIONS": 10**6, "BOT_TURN_TIMEOUT_S": 600,
-}  # fmt: skip
 ASKING = 500
 """Shoppers of all who are held that wait for an answer at the same time."""
 LONG = "你" * 2000
 ENOUGH_KIB = 400
 """More than the server, its kernel and the reader's hold together for one who never reads."""
-BACK_S = 240.0
-"""All who were cut off must be back, and have what they missed, within so long of the new start."""
-SPENT = re.compile(r"retry_after_ms=(\d+)")
-
-
-def port_of(server: Served) -> int:
-    return int(server.url.rsplit(":", 1)[1])
 
 
 async def hold(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -50,11 +39,11 @@ async def hold(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     async with bare_echo() as (port, pid):
         limit = await memory(port, pid, "/", args.clients)
     async with served(folder, **WITHOUT_LIMITS) as server:
-        each = await memory(port_of(server), server.process.pid, "/v1/chat", args.clients)
+        each = await memory(server.port, server.process.pid, "/v1/chat", args.clients)
     (folder / "hold").mkdir()
     async with (
         served(folder / "hold", **WITHOUT_LIMITS) as server,
-        shoppers(port_of(server), args.clients) as all_held,
+        shoppers(server.port, args.clients) as all_held,
     ):
         outcomes: dict[str, int] = {}
 
@@ -85,9 +74,12 @@ async def acks(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """
     async with bare_echo() as (port, _):
         echo = await echoes_per_second(port, 100, 2)
-    limit = commits_per_second(folder, args.clients, 2)
-    async with served(folder, **WITHOUT_LIMITS) as server, shoppers(port_of(server), args.clients) as all_held:
-        hold_all(folder / "bot.db")
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(fresh_database()) if args.postgres else f"sqlite:///{folder}/bot.db"
+        limit = pg_commits_per_second(url, 2) if args.postgres else commits_per_second(folder, args.clients, 2)
+        server = await stack.enter_async_context(served(folder, BOT_DATABASE_URL=url, **WITHOUT_LIMITS))
+        all_held = await stack.enter_async_context(shoppers(server.port, args.clients))
+        hold_all(url)
 
         async def talk(shopper: Shopper, until: float, pause_s: float, took: list[float]) -> None:
             await asyncio.sleep(random.random() * pause_s)
@@ -107,10 +99,10 @@ async def acks(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         most = await run_for(0)
         took, spent = time.perf_counter() - began, cpu_s(server.process.pid) - spent
     return {
-        "clients": args.clients, "asked_per_s": args.rate, "acks_per_s_steady": round(len(steady) / args.seconds),
+        "clients": args.clients, "database": url.partition(":")[0], "asked_per_s": args.rate, "acks_per_s_steady": round(len(steady) / args.seconds),
         **milliseconds(steady), "acks_per_s_at_most": round(len(most) / took),
         "cpu_ms_each": round(1000 * spent / len(most), 2),
-        "commits_per_s_bare_sqlite": round(limit), "echoes_per_s_bare_uvicorn": round(echo),
+        "commits_per_s_bare": round(limit), "echoes_per_s_bare_uvicorn": round(echo),
         "ratio": round(len(most) / took / min(limit, echo), 2),
     }  # fmt: skip
 
@@ -119,13 +111,13 @@ async def fanout(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """One conversation in many tabs: frames that reach all of them."""
     async with bare_echo() as (port, _):
         echo = await echoes_per_second(port, 100, 2)
-    async with served(folder, **WITHOUT_LIMITS) as server, shoppers(port_of(server), 1) as [first]:
+    async with served(folder, **WITHOUT_LIMITS) as server, shoppers(server.port, 1) as [first]:
         tabs = [Shopper() for _ in range(args.clients)]
         for tab in tabs:
             tab.again = first.again
-            await tab.connect(port_of(server))
+            await tab.connect(server.port)
             await tab.hello()
-        hold_all(folder / "bot.db")
+        hold_all(f"sqlite:///{folder}/bot.db")
         delays: list[float] = []
         frames, began = 0, time.perf_counter()
         while time.perf_counter() < began + args.seconds:
@@ -143,83 +135,6 @@ async def fanout(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def storm(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """A restart under load: how long until all have resumed, and what was lost or doubled."""
-    with run.listen("127.0.0.1", 0) as taken:
-        fixed = {**WITHOUT_LIMITS, "BOT_PORT": taken.getsockname()[1], "SERVED_DELAY_S": 0.02}
-        fixed["BOT_GENERATIONS"] = 200  # not the model's twin is measured
-    codes: dict[int | str, int] = {}
-    resumed: list[float] = []
-    stopped = asyncio.Event()
-
-    async def come_back(shopper: Shopper, port: int) -> float | None:
-        """Ask, be cut off in the middle of the answer, and come back until all of it was seen."""
-        acked = False
-        while True:
-            try:
-                await shopper.say(again=shopper.sent > 0) if not acked else None
-                acked = True
-                while True:
-                    await shopper.next()
-            except Gone:
-                code, reason = shopper.wire.closed.result()
-            except Refused as refused:
-                code, reason = str(refused), ""
-                shopper.close()
-            codes[code] = codes.get(code, 0) + 1
-            asked = SPENT.search(reason)
-            await asyncio.sleep(int(asked[1]) / 1000 if asked else 0.5 + random.random())
-            attempt = 0
-            while True:
-                try:
-                    await shopper.connect(port)
-                    last = await shopper.hello()
-                    while max(shopper.seqs, default=0) < last:
-                        await shopper.next()
-                    break
-                except (OSError, Gone, Refused):
-                    shopper.close()
-                    await asyncio.sleep(random.random() * min(2.0, 0.2 * 2**attempt))
-                    attempt += 1
-            if stopped.is_set():
-                resumed.append(time.perf_counter())
-                return await shopper.say(again=True) if not acked else None
-
-    async with served(folder, **fixed) as server:
-        port = port_of(server)
-        async with shoppers(port, args.clients) as all_held:
-            coming = [asyncio.create_task(come_back(shopper, port)) for shopper in all_held]
-            while sum(shopper.sent for shopper in all_held) < args.clients:
-                await asyncio.sleep(0.05)
-            server.process.send_signal(signal.SIGTERM)
-            stopping = time.perf_counter()
-            status = await server.status()
-            stopped.set()
-            stopped_s = time.perf_counter() - stopping
-            async with served(folder, **fixed) as server:
-                began = time.perf_counter()
-
-                async def whole(shopper: Shopper) -> None:
-                    while len(shopper.seqs) < 2:  # the message and its answer
-                        await shopper.next()
-
-                try:
-                    async with asyncio.timeout(BACK_S):
-                        await asyncio.gather(*coming)
-                        spent = cpu_s(server.process.pid)
-                        await asyncio.gather(*(whole(shopper) for shopper in all_held))
-                except TimeoutError as error:
-                    missing = [shopper.waits_for for shopper in all_held if len(shopper.seqs) < 2]
-                    raise TimeoutError(f"{len(missing)} are not back; they wait for {Counter(missing)}") from error
-                delays = [max(0.0, at - began) for at in resumed]
-            gaps = sum(set(s.seqs) != set(range(1, max(s.seqs) + 1)) for s in all_held)
-            doubles = sum(len(s.seqs) != len(set(s.seqs)) for s in all_held)
-    return {
-        "clients": args.clients, "status": status, "stopped_within_s": round(stopped_s, 1), "close_codes": codes,
-        "all_resumed_within_s": round(max(delays), 1), "cpu_s": round(spent, 1), **milliseconds(delays), "gaps": gaps, "doubles": doubles,
-    }  # fmt: skip
-
-
 async def slow(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Tabs of a busy conversation that never read: what each makes the server hold, and what the others notice.
 
@@ -229,9 +144,9 @@ async def slow(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     never, others = args.clients // 5, args.clients - args.clients // 5
     async with (
         served(folder, **WITHOUT_LIMITS) as server,
-        shoppers(port_of(server), others + 1) as [speaker, *listening],
+        shoppers(server.port, others + 1) as [speaker, *listening],
     ):
-        hold_all(folder / "bot.db")
+        hold_all(f"sqlite:///{folder}/bot.db")
         memory_kib = [rss_kib(server.process.pid)]
 
         async def talk(shopper: Shopper, spoken: asyncio.Task[None], took: list[float]) -> None:
@@ -256,7 +171,7 @@ async def slow(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         deaf = [Shopper() for _ in range(never)]
         for tab in deaf:
             tab.again, tab.seqs = speaker.again, speaker.seqs[-1:]
-            await tab.connect(port_of(server), holds=4096)
+            await tab.connect(server.port, holds=4096)
             await tab.hello()
             tab.wire.transport.pause_reading()
         memory_kib[:] = [rss_kib(server.process.pid)]
@@ -300,6 +215,7 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=800.0, help="messages a second of all clients, where steady (800)"
     )
+    parser.add_argument("--postgres", action="store_true", help="acks on PostgreSQL, not SQLite")
     args = parser.parse_args()
     runs = {**WHAT, "websockets": websockets}
     for name in args.what or WHAT:
