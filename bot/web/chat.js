@@ -96,6 +96,7 @@ class ShoptalkChat extends HTMLElement {
     const w = (this.words = chatWords(this.locale));
     this.transcript = new Transcript(w, this.locale, {
       retry: (item) => this.session.retry(item),
+      ask: (text) => this.session.send(text),
       discard: (item) => this.session.discard(item),
       rate: (item, rating) => this.session.rate(item, rating),
       score: (item, score) => this.session.score(item, score),

@@ -100,6 +100,8 @@ h2, h3 { font-size: 16px; line-height: 1.3; font-weight: 650; letter-spacing: -.
 .hello { display: flex; flex-direction: column; gap: 12px; margin-bottom: 4px; }
 .starters { display: flex; flex-wrap: wrap; gap: 8px; }
 .starter { min-height: 44px; padding: 6px 15px; border-radius: 22px; border: 1px solid var(--edge); color: var(--accent-text); text-align: start; font-weight: 550; font-size: 14px; line-height: 1.35; }
+.system .starter { display: block; margin: 6px auto 0; text-wrap: wrap; }
+.clamped { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
 .system { align-self: center; text-align: center; font-size: 13.5px; line-height: 1.45; color: var(--muted); padding: 4px 14px; max-width: 94%; text-wrap: balance; }
 .time { align-self: center; font-size: 12px; color: var(--muted); padding: 6px 0 0; }
 

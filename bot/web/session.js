@@ -107,12 +107,21 @@ export class Session {
   }
 
   send(text) {
+    this.asked(text);
     const item = this.outgoing({ client_id: identifier(), text });
     this.items.push(item);
     this.saved.begun = true;
     this.save();
     this.tell("item", item);
     this.post(item);
+  }
+
+  /** A question that was asked anew need not be offered any more. */
+  asked(text) {
+    for (const item of this.items.filter((other) => other.stopped && other.question === text)) {
+      item.question = null;
+      this.tell("changed", item);
+    }
   }
 
   retry(item) {
@@ -292,6 +301,7 @@ export class Session {
     if (own) return this.confirm(own, id, seq);
     this.saved.begun = true;
     if (role === "human") this.tell("typing", { on: false });
+    if (role === "shopper") this.asked(text);
     this.add({ kind: "message", role, id, text, author, seq, ts });
   }
 
@@ -314,7 +324,10 @@ export class Session {
     this.draft = this.status = null;
     this.tell("draft");
     const { message_id: id, text, citations = [], outcome } = data;
-    if (!text.trim()) return this.add({ kind: "system", stopped: true, text: "", seq, ts });
+    if (!text.trim()) {
+      const question = this.items.find((item) => item.id === data.reply_to)?.text;
+      return this.add({ kind: "system", stopped: true, text: "", question, seq, ts });
+    }
     this.add({ kind: "message", role: "bot", id, text, citations, outcome, seq, ts });
   }
 

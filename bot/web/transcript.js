@@ -7,7 +7,7 @@ const QUIET_MS = 10 * 60_000; // A time is shown after this long without a messa
 
 export class Transcript {
   /**
-   * act: { retry(item), discard(item), rate(item, rating), score(item, score), source(citation, button), stop() }
+   * act: { retry(item), discard(item), rate(item, rating), score(item, score), ask(text), source(citation, button), stop() }
    */
   constructor(words, locale, act) {
     Object.assign(this, { words, locale, act });
@@ -56,7 +56,7 @@ export class Transcript {
   render(item, again = false) {
     switch (item.kind) {
       case "system":
-        return h("p", { class: "system" }, item.stopped ? this.words.stopped : item.text);
+        return item.stopped ? this.stopped(item) : h("p", { class: "system" }, item.text);
       case "csat":
         return this.csat(item);
       default:
@@ -69,6 +69,13 @@ export class Transcript {
       h("div", { class: "message bot" }, h("div", { class: "bubble" }, blocks(text))),
       h("div", { class: "starters" }, starters.map((starter) =>
         h("button", { type: "button", class: "starter", "data-testid": "starter", onclick: () => choose(starter) }, starter))));
+  }
+
+  /** An answer without a word: its question may be asked again. */
+  stopped({ question }) {
+    return h("div", { class: "system" }, this.words.stopped, question && h("button", {
+      type: "button", class: "starter", "data-testid": "ask-again", onclick: () => this.act.ask(question),
+    }, h("span", { class: "clamped" }, this.words.askAgain(question))));
   }
 
   message(item, again) {

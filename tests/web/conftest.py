@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from bot.settings import ROOT
+from tests.web.completions import Completions
 
 CHROMIUM = os.environ.get("SHOPTALK_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 
@@ -44,6 +47,17 @@ def serving(**environment):
             process.terminate()
         process.wait(60)
         process.stdout.close()
+
+
+@pytest.fixture
+def endpoint():
+    Completions.go.clear()
+    Completions.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Completions)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
