@@ -113,6 +113,15 @@ def cancel_not_passed_on() -> None:
     Live.cancel = lambda self, conversation_id, message_id=None: True
 
 
+def cancel_without_a_word() -> None:
+    """P6: a stopped answer has its outcome, and the log says nothing of it."""
+
+    async def stop(self: Any) -> None:
+        await self.bot.store.settle(self.conversation.id, message_id=self.message_id, outcome="cancelled")
+
+    turn._Turn.stop = stop
+
+
 def handoff_in_its_own_transaction() -> None:
     """P6, P8: the message has ended before the conversation is queued."""
     inside = SqlStore.hand_off
@@ -204,7 +213,7 @@ BUGS = {
     bug.__name__: bug
     for bug in (
         ack_before_commit, synchronous_normal, synchronous_off, failed_commit_counts, no_unique_index,
-        resume_off_by_one, cancel_not_passed_on, handoff_in_its_own_transaction, claim_without_condition, no_fencing,
+        resume_off_by_one, cancel_not_passed_on, cancel_without_a_word, handoff_in_its_own_transaction, claim_without_condition, no_fencing,
         append_without_owner, capacity_outside_the_transaction, unbounded_queue, drain_that_drops, redis_as_truth,
     )
 }  # fmt: skip

@@ -43,6 +43,7 @@ CAUGHT_BY = {
     "no_unique_index": "traffic",
     "resume_off_by_one": "traffic",
     "cancel_not_passed_on": "hang-up",
+    "cancel_without_a_word": "hang-up",
     "handoff_in_its_own_transaction": "kill in a handoff",
     "claim_without_condition": "desk",
     "no_fencing": "takeover",
