@@ -1,21 +1,20 @@
-"""PostgreSQL: a pool of connections, each used in a thread.
+"""PostgreSQL: a pool of connections that the event loop uses.
 
-Knows no table. Work is a function of an open connection; it may be run again
-when PostgreSQL undoes it to end a deadlock, so it changes nothing but the database.
+Knows no table. Work is a function of an open connection, run in a greenlet that lets the loop go on while
+it waits for PostgreSQL. It may be run again (when PostgreSQL undoes it to end a deadlock, or a connection
+turns out to be dead), so it changes nothing but the database.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import psycopg
-from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bot.errors import SettingsError, StoreError
 
@@ -24,8 +23,8 @@ T = TypeVar("T")
 CONNECTIONS = 8
 """Per process; PostgreSQL allows 100 in all unless told otherwise."""
 
-SILENCE_S = 20.0
-"""So long a statement is waited for, though the connection stands: longer than PostgreSQL itself lets one take."""
+PATIENCE_S = 20.0
+"""So long work is waited for, whatever it waits for itself; PostgreSQL gives up on a statement after 15 s."""
 
 ATTEMPTS = 5
 
@@ -45,24 +44,6 @@ _UNDONE = ("40001", "40P01")
 """Serialization failure, deadlock: the transaction was rolled back and may be tried again."""
 
 
-class _Connection(psycopg.Connection[Any]):
-    """Gives up on a server that says nothing: one that hangs, or something between that does."""
-
-    def wait(self, gen: Generator[Any, Any, T], *args: Any, **named: Any) -> T:
-        return super().wait(self._bounded(gen), *args, **named)
-
-    def _bounded(self, steps: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        until = time.monotonic() + SILENCE_S
-        try:
-            ready = yield next(steps)
-            while ready or time.monotonic() < until:
-                ready = yield steps.send(ready)
-        except StopIteration as end:
-            return end.value
-        self.pgconn.finish()
-        raise psycopg.OperationalError(f"it says nothing for {SILENCE_S:g} s")
-
-
 class Postgres:
     """One database.
 
@@ -75,18 +56,12 @@ class Postgres:
 
     def __init__(self, url: URL) -> None:
         self._url = url
-        self._engine = create_engine(
-            url,
-            hide_parameters=True,
-            pool_size=CONNECTIONS,
-            max_overflow=1,
-            pool_timeout=10,
-            pool_pre_ping=True,
-            connect_args=_NETWORK | {"options": _options(url)},
+        self._options = {"hide_parameters": True, "connect_args": _NETWORK | {"options": _options(url)}}
+        self._writing = create_async_engine(
+            url, pool_size=CONNECTIONS, max_overflow=1, pool_timeout=10, **self._options
         )
-        event.listen(self._engine, "do_connect", lambda dialect, record, args, named: _Connection.connect(**named))
-        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
+        self._reading = self._writing.execution_options(isolation_level="AUTOCOMMIT")
+        self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     @contextmanager
@@ -97,7 +72,7 @@ class Postgres:
             SettingsError: PostgreSQL is set up so that a commit may be lost.
         """
         try:
-            with self._engine.begin() as connection:
+            with create_engine(self._url, poolclass=NullPool, **self._options).begin() as connection:
                 for setting in ("fsync", "full_page_writes", "synchronous_commit"):
                     if connection.execute(text(f"SHOW {setting}")).scalar_one() == "off":
                         raise SettingsError(
@@ -113,46 +88,69 @@ class Postgres:
         return connection.execute(text("SELECT extract(epoch FROM clock_timestamp())::float8")).scalar_one()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Do the work in a transaction; returns once it is committed. Nothing is written if it raises."""
-        return await self._in_thread(self._write, work)
+        """Do the work in a transaction; returns once it is committed.
+
+        If it raises, nothing is written, unless the connection was lost during the commit.
+        """
+        return await self._done(self._writing, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do the work, each of whose statements sees all that was committed before it."""
-        return await self._in_thread(self._read, work)
+        return await self._done(self._reading, work)
 
     def close(self) -> None:
+        """Take no more work; for who has given it none yet."""
+        self._closed = True
+
+    async def aclose(self) -> None:
         """Finish what runs, then close the connections."""
         self._closed = True
-        self._threads.shutdown()
-        self._engine.dispose()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._writing.dispose()
 
-    async def _in_thread(self, run: Callable[[Callable[[Connection], T]], T], work: Callable[[Connection], T]) -> T:
+    async def _done(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+        """Wait for the work, which goes on though nobody may wait any more: what was begun is written."""
         if self._closed:
             raise StoreError("The store is closed; this program is going down.")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run, work)
+        task = asyncio.create_task(self._attempts(engine, work))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
+        if not done:
+            task.cancel()
+            raise StoreError(f"{self._place} does not answer within {PATIENCE_S:g} s; see what it waits for.")
+        return task.result()
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # Nobody may be there to hear it.
+
+    async def _attempts(self, engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
+            committing = False
             try:
-                with self._engine.begin() as connection:
-                    return work(connection)
+                async with engine.connect() as connection:
+                    result = await connection.run_sync(work)
+                    committing = True
+                    await connection.commit()
+                    return result
             except SQLAlchemyError as error:
-                if attempt == ATTEMPTS or _sqlstate(error) not in _UNDONE:
+                # A connection that was dead before the commit has written nothing.
+                again = _sqlstate(error) in _UNDONE or (_is_dead(error) and not committing)
+                if attempt == ATTEMPTS or not again:
                     raise self._explain(error) from None
         raise AssertionError("The last attempt returns or raises.")
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        try:
-            with self._autocommit.connect() as connection:
-                return work(connection)
-        except SQLAlchemyError as error:
-            raise self._explain(error) from None
+    @property
+    def _place(self) -> str:
+        return f"PostgreSQL at {self._url.host or 'the local socket'}:{self._url.port or 5432}"
 
     def _explain(self, error: SQLAlchemyError) -> BaseException:
         """What is wrong, and what to do; neither the password nor what was being written."""
         if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
             return error.orig or error  # a value that cannot be written: the caller's mistake
-        place = f"PostgreSQL at {self._url.host or 'the local socket'}:{self._url.port or 5432}"
+        place = self._place
         problem = str(getattr(error, "orig", None) or error).partition("\n")[0]
         if password := self._url.password:
             problem = problem.replace(password, "***")
@@ -173,6 +171,10 @@ class Postgres:
 
 def _sqlstate(error: SQLAlchemyError) -> str | None:
     return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+
+
+def _is_dead(error: SQLAlchemyError) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _options(url: URL) -> str:

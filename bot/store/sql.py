@@ -6,7 +6,6 @@ the tables in schema.py, how a transaction is run in sqlite.py and postgres.py.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -40,7 +39,7 @@ class Database(Protocol):
         ...
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """A transaction elsewhere; committed and synced on return."""
+        """A transaction; committed and synced on return."""
         ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -48,6 +47,10 @@ class Database(Protocol):
         ...
 
     def close(self) -> None:
+        """Close before any work was given."""
+        ...
+
+    async def aclose(self) -> None:
         """Finish what runs, then close."""
         ...
 
@@ -204,7 +207,7 @@ class SqlStore:
         await self._write(log.ping)
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._database.close)
+        await self._database.aclose()
 
     async def _write(self, work: Callable[..., T], *args: Any, **named: Any) -> T:
         """Do the work in a transaction, with the time at which it begins."""

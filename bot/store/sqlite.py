@@ -103,6 +103,10 @@ class Sqlite:
             if self._lock is not None:
                 self._lock.close()
 
+    async def aclose(self) -> None:
+        """The same, without holding up the event loop."""
+        await asyncio.to_thread(self.close)
+
     def _until_closed(self, name: str, jobs: Jobs, together: Callable[[list[Job]], list[Any]]) -> threading.Thread:
         """A thread that does what waits, and hands the results back in one go: each hand-over takes as long as its work.
 
