@@ -183,10 +183,11 @@ class Store(Protocol):
 
     async def hand_off(
         self, conversation_id: str, *, epoch: int, handoff: Handoff, text: str, message_id: str | None
-    ) -> tuple[Event, bool]:
+    ) -> tuple[Event | None, bool]:
         """Owner becomes `queued` in the transaction of its cause: handoff row, `owner.changed`, outcome.
 
-        At most one handoff is open: a second call returns the event of the first, and False. Raises LeaseLost.
+        At most one handoff is open: a second call returns the event of the first, and False. None and False,
+        and nothing is written, if the turn of `message_id` has ended already. Raises LeaseLost.
         """
         ...
 

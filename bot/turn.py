@@ -294,5 +294,5 @@ async def hand_off(
         if message_id is not None:
             await bot.store.settle(conversation.id, message_id=message_id, outcome="handed_off")
         return
-    if new:
+    if event is not None and new:
         await announce(event)

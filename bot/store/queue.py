@@ -53,13 +53,17 @@ def _change_owner(
 def hand_off(
     c: Connection, conversation_id: str, *, now: float, me: str, epoch: int, handoff: Handoff, text: str,
     message_id: str | None,
-) -> tuple[Event, bool]:  # fmt: skip
-    """Queue the conversation and end the turn that caused it; or find that it is queued or held already."""
+) -> tuple[Event | None, bool]:  # fmt: skip
+    """Queue the conversation and end the turn that caused it; or find that it is queued or held already.
+
+    None if neither, and the turn has ended already: it has its one outcome.
+    """
     head = log.lock(c, conversation_id)
-    if message_id is not None:
-        turns.settle(c, conversation_id, me=me, message_id=message_id, outcome="handed_off")
+    ends = message_id is None or turns.settle(c, conversation_id, me=me, message_id=message_id, outcome="handed_off")
     if (row := _open(c, conversation_id)) is not None:
         return log.read(c, conversation_id, after=row.opened_seq - 1, limit=1)[0], False
+    if not ends:
+        return None, False
     log.must_be_current(head, epoch)
     _, (event,) = _change_owner(c, head, rules.QUEUED, now=now, reason=handoff.reason, text=text)
     facts = {

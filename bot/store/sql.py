@@ -168,7 +168,7 @@ class SqlStore:
 
     async def hand_off(
         self, conversation_id: str, *, epoch: int, handoff: Handoff, text: str, message_id: str | None
-    ) -> tuple[Event, bool]:
+    ) -> tuple[Event | None, bool]:
         return await self._write(
             queue.hand_off, conversation_id, me=self._me, epoch=epoch, handoff=handoff, text=text,
             message_id=message_id,

@@ -129,7 +129,7 @@ def handoff_in_its_own_transaction() -> None:
     async def hand_off(self: SqlStore, conversation_id: str, *, message_id: str | None, **named: Any) -> Any:
         if message_id is not None:
             await self.settle(conversation_id, message_id=message_id, outcome="handed_off")
-        return await inside(self, conversation_id, message_id=message_id, **named)
+        return await inside(self, conversation_id, message_id=None, **named)
 
     SqlStore.hand_off = hand_off
 

@@ -139,12 +139,14 @@ class Model:
         self._or_undo(talk, message_id, epoch)
         return talk.write("message.completed", message_id)
 
-    def hand_off(self, me: str, id: str, message_id: str | None, epoch: int) -> tuple[int, bool]:
+    def hand_off(self, me: str, id: str, message_id: str | None, epoch: int) -> tuple[int | None, bool]:
         talk = self.talks[id]
-        ended = message_id is not None and self.settle(me, id, message_id, "handed_off")
+        ends = message_id is None or self.settle(me, id, message_id, "handed_off")
         if talk.handoff is not None:
             return talk.handoff.opened_seq, False
-        self._or_undo(talk, message_id if ended else None, epoch)
+        if not ends:
+            return None, False
+        self._or_undo(talk, message_id, epoch)
         talk.change_owner("queued")
         talk.handoff = Waiting(len(talk.log))
         return len(talk.log), True

@@ -37,6 +37,17 @@ async def test_stale_handoff_writes_nothing(store, clock):
     assert (await store.conversation(made.id)).seq == 1
 
 
+async def test_a_turn_that_has_ended_opens_no_handoff(store, clock):
+    """P6: who slept while another process answered hands nobody off on waking."""
+    made = await store.create(site="shop", locale="en", shopper_id=None, resume_hash="ab")
+    await store.append_message(made.id, client_id="k", message_id="m", text="Hi")
+    await store.complete(made.id, message_id="m", outcome="answered", type="message.completed", data={}, epoch=1)
+    waits = handoff(made.id, since=clock.now)
+    assert await store.hand_off(made.id, epoch=1, handoff=waits, text="", message_id="m") == (None, False)
+    assert await store.queue() == []
+    assert (await store.conversation(made.id)).owner == "bot"
+
+
 async def test_second_handoff_finds_the_first(store, clock):
     id = await queued(store, clock, asked="m")
     first = (await store.events(id))[1]
