@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Query
 from pydantic import BaseModel, Field
 
-from bot import handoff, tokens, turn, wire
-from bot.errors import IdempotencyConflict, StaleEpoch, StoreError
+from bot import handoff, tokens, wire
+from bot.errors import StaleEpoch, StoreError
 from bot.live import Live
 from bot.seats import Seats
 from bot.sockets import Door
@@ -93,24 +93,24 @@ class Desk:
 
     async def say(self, agent: Agent, conversation_id: str, client_id: str, text: str) -> dict[str, Any]:
         """A human agent's message: written under the claim's epoch, so a lost claim cannot speak."""
-        conversation, log = await turn.whole_log(self.store, conversation_id)
+        conversation = await self.store.conversation(conversation_id)
         if conversation.owner != handoff.owned_by(agent.id):
             raise StaleEpoch("This conversation is not yours any more; claim it again.")
         data = {
-            "message_id": f"m_{uuid.uuid5(uuid.NAMESPACE_OID, f'{conversation_id}:{agent.id}:{client_id}').hex}",
+            "message_id": f"m_{uuid.uuid4().hex}",
             "role": "human",
             "text": text,
             "author": agent.name,
             "client_id": client_id,
         }
-        for event in log:
-            if event.data.get("message_id") == data["message_id"]:
-                if event.data["text"] != text:
-                    raise IdempotencyConflict("This `client_id` was used for another text.")
-                return {"message_id": data["message_id"], "seq": event.seq, "client_id": client_id}
-        event = await self.store.append(conversation_id, "message.created", data, epoch=conversation.epoch)
+        event = await self.store.append_reply(
+            conversation_id,
+            client_id=f"{agent.id} {client_id}",  # no shopper's id has a space
+            data=data,
+            epoch=conversation.epoch,
+        )
         await self.live.news.announce(event)
-        return {"message_id": data["message_id"], "seq": event.seq, "client_id": client_id}
+        return {"message_id": event.data["message_id"], "seq": event.seq, "client_id": client_id}
 
     async def events(self, conversation_id: str, after: int, wait_s: float) -> list[dict[str, Any]]:
         """Events after `after`; waits up to `wait_s` seconds for the first."""

@@ -146,6 +146,14 @@ class Store(Protocol):
         """
         ...
 
+    async def append_reply(self, conversation_id: str, *, client_id: str, data: dict[str, Any], epoch: int) -> Event:
+        """A human agent's message as `message.created`, or the one that was written first with this `client_id`.
+
+        Raises IdempotencyConflict if the known one has another text. The conversation's shopper must not be able
+        to choose the same id.
+        """
+        ...
+
     async def complete(
         self, conversation_id: str, *, message_id: str, outcome: str, type: str, data: dict[str, Any], epoch: int
     ) -> Event | None:

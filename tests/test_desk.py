@@ -72,6 +72,20 @@ async def test_the_same_story_over_the_socket(tmp_path):
     assert [e.data.get("role") for e in events if e.type == "message.created"].count("human") == 1
 
 
+async def test_a_human_agents_message_that_is_sent_again_and_again_at_once_is_one(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        conversation = await queued(shopper)
+        await http.post(f"/v1/queue/{conversation}/claim")
+        path = f"/v1/conversations/{conversation}/messages"
+        bodies = [{"client_id": str(n), "text": f"Hello {n}!"} for n in range(4)]
+        for body in bodies:  # the first opens the connections
+            answers = await asyncio.gather(*(http.post(path, json=body) for _ in range(8)))
+            assert [answer.json() for answer in answers] == [answers[0].json()] * 8
+        events = await server.live.bot.store.events(conversation)
+    said = [event.data["text"] for event in events if event.type == "message.created"]
+    assert said == [body["text"] for body in bodies]
+
+
 async def test_one_of_many_simultaneous_claims_wins_and_the_loser_is_told_who_won(tmp_path):
     async with house(tmp_path) as server, server.chat() as shopper:
         conversation = await queued(shopper)

@@ -133,6 +133,19 @@ def append_message(
     return event, outcome or "waits"
 
 
+def append_reply(
+    c: Connection, conversation_id: str, *, now: float, client_id: str, data: dict[str, Any], epoch: int
+) -> Event:
+    """A human agent's message, or the one that was written first with this `client_id`."""
+    head = lock(c, conversation_id)
+    row = {"this": conversation_id, "message": data["message_id"], "client": client_id, "seq": head.seq + 1,
+           "now": now, "outcome": "relayed"}  # fmt: skip
+    if not c.execute(_ADD_MESSAGE, row).rowcount:
+        return _first(c, conversation_id, client_id, data["text"])
+    must_be_current(head, epoch)  # undoes the row too
+    return write(c, head, ("message.created", data), now=now)[0]
+
+
 def _first(c: Connection, conversation_id: str, client_id: str, text: str) -> Event:
     """What was written with this `client_id`."""
     seq = c.execute(_KNOWN, {"this": conversation_id, "client": client_id}).scalar()

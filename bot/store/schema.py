@@ -70,6 +70,7 @@ messages = Table(
     UniqueConstraint("conversation_id", "client_id"),
 )
 """A shopper's messages; one row and one column, so one outcome at most. The text stands in `events` at `seq`.
+A human agent's messages stand here too, `relayed`, so that one that is sent twice is one.
 
 `holder` is the process that tells its turn, or told it last; from `lease_until` on another may."""
 

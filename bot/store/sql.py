@@ -141,6 +141,9 @@ class SqlStore:
             log.append_message, conversation_id, client_id=client_id, message_id=message_id, text=text
         )
 
+    async def append_reply(self, conversation_id: str, *, client_id: str, data: dict[str, Any], epoch: int) -> Event:
+        return await self._write(log.append_reply, conversation_id, client_id=client_id, data=data, epoch=epoch)
+
     async def complete(
         self, conversation_id: str, *, message_id: str, outcome: str, type: str, data: dict[str, Any], epoch: int
     ) -> Event | None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.errors import AlreadyClaimed, NotQueued, StaleEpoch
+from bot.errors import AlreadyClaimed, IdempotencyConflict, NotQueued, StaleEpoch
 from tests.store.steps import SAID, claim, handoff, queued, release, told, waiting
 
 
@@ -42,6 +42,26 @@ async def test_agent_who_slept_through_the_lease_is_fenced_out(store, clock):
     with pytest.raises(AlreadyClaimed):
         await release(store, id, "closed")
     assert (await store.conversation(id)).owner == "human:bob"
+
+
+async def test_repeated_reply_is_one_the_first_and_the_claims(store, clock):
+    id = await queued(store, clock)
+    held = await claim(store, id)
+
+    async def reply(text="Hi", epoch=held.epoch, client_id="ann 1"):
+        data = {"message_id": f"m{clock.now}", "role": "human", "text": text}
+        clock.now += 1
+        return await store.append_reply(id, client_id=client_id, data=data, epoch=epoch)
+
+    first = await reply()
+    assert (first.seq, first.type, first.data["text"]) == (4, "message.created", "Hi")
+    assert await asyncio.gather(*(reply() for _ in range(8))) == [first] * 8
+    with pytest.raises(IdempotencyConflict):
+        await reply("Bye")
+    with pytest.raises(StaleEpoch):
+        await reply(epoch=held.epoch - 1, client_id="ann 2")
+    assert (await reply(client_id="ann 2")).seq == 5
+    assert await store.unfinished() == []
 
 
 async def test_renewed_lease_lasts(store, clock):
