@@ -11,8 +11,10 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import jwt
@@ -32,13 +34,13 @@ def load_key(folder: Path) -> str:
     path = folder / "key"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text(encoding="ascii").strip()
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(key := secrets.token_urlsafe(48))
-        return key
+        if not path.exists():
+            with NamedTemporaryFile("w", dir=folder, encoding="ascii") as made, suppress(FileExistsError):
+                made.write(secrets.token_urlsafe(48))
+                made.flush()
+                os.fsync(made.fileno())
+                os.link(made.name, path)  # Whole or not at all, and never over another's.
+        return path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise SettingsError(f"{path} cannot be used: {error.strerror}. Set `BOT_DATA` to a folder of yours.") from None
 

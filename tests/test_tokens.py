@@ -1,8 +1,10 @@
 """Tokens: uses kept apart, time limits, one-time codes, and a key that stays with its owner."""
 
 import base64
+import resource
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import pytest
@@ -121,6 +123,26 @@ def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path):
     assert stat.S_IMODE((tmp_path / "data/key").stat().st_mode) == 0o600
     assert tokens.load_key(tmp_path / "data") == key
     assert tokens.load_key(tmp_path / "other") != key
+
+
+def test_a_key_that_could_not_be_written_leaves_no_file_that_stops_the_next_start(tmp_path):
+    """P17: as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(SettingsError, match="key cannot be used"):
+            tokens.load_key(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(tokens.load_key(tmp_path)) >= 48
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_programs_that_start_together_have_one_whole_key(tmp_path):
+    for n in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            [key] = set(pool.map(tokens.load_key, [tmp_path / str(n)] * 8))
+        assert len(key) >= 48
 
 
 def test_a_folder_that_cannot_hold_the_key_is_named(tmp_path):
