@@ -135,12 +135,19 @@ class Sqlite:
 
         `jobs` grows by those that were taken along. If this raises, none of them was written.
         """
-        with self._writer.connect() as connection, connection.begin():
-            until = time.monotonic() + GROUP_S
-            results = [_attempt(connection, jobs[0])]
-            while time.monotonic() < until and (job := _next(self._jobs)) is not None:
-                jobs.append(job)
-                results.append(_attempt(connection, job))
+        with self._writer.connect() as connection:
+            try:
+                transaction = connection.begin()
+            except SQLAlchemyError:  # What came meanwhile has waited for it too: each in turn would wait once more.
+                while (job := _next(self._jobs)) is not None:
+                    jobs.append(job)
+                raise
+            with transaction:
+                until = time.monotonic() + GROUP_S
+                results = [_attempt(connection, jobs[0])]
+                while time.monotonic() < until and (job := _next(self._jobs)) is not None:
+                    jobs.append(job)
+                    results.append(_attempt(connection, job))
         return results
 
     def _read_together(self, jobs: list[Job]) -> list[Any]:

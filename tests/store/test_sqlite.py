@@ -136,6 +136,23 @@ async def test_locked_file_is_an_error_and_heals(tmp_path, monkeypatch):
     await store.aclose()
 
 
+async def test_writes_that_wait_for_a_locked_file_are_told_together(tmp_path, monkeypatch):
+    """P17: the last does not wait as often as there are writes before it."""
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.3)
+    store = open_store(f"sqlite:///{tmp_path}/bot.db")
+    other = sqlite3.connect(tmp_path / "bot.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writes = [asyncio.create_task(store.ping()) for _ in range(20)]
+    await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
+    told = [write.done() for write in writes]
+    other.execute("ROLLBACK")
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert all(told)
+    assert all("locked by another program" in str(result) for result in results)
+    await store.ping()
+    await store.aclose()
+
+
 async def test_full_disk_is_an_error_loses_nothing_and_heals(file_store):
     """P17, with SQLite's own limit in the disk's place."""
     id = await made(file_store)
