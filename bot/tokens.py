@@ -82,7 +82,8 @@ class Tokens:
 
     def _claims(self, audience: str, token: str) -> Mapping[str, Any] | None:
         try:
-            options: Options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER}
+            # When it was made is nobody's limit: the clock of the machine that made it may be ahead of ours.
+            options: Options = {"require": ["sub", "exp"], "verify_aud": audience != SHOPPER, "verify_iat": False}
             claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=audience, options=options)
         except (jwt.PyJWTError, UnicodeError, RecursionError):  # the last two of text that only looks like a token
             return None

@@ -49,6 +49,11 @@ def test_a_shops_own_token_needs_no_audience(signer):
     assert signer.read(tokens.CODE, token) is None
 
 
+def test_a_token_of_a_machine_whose_clock_is_ahead_is_read(signer):
+    body = {"sub": "a", "exp": time.time() + 60, "iat": time.time() + 30}
+    assert signer.read(tokens.SHOPPER, jwt.encode(body, KEY, algorithm="HS256")) == "a"
+
+
 @pytest.mark.parametrize(
     "body",
     [
