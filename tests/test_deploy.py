@@ -4,6 +4,9 @@ import fnmatch
 import json
 import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -25,6 +28,7 @@ INSTRUCTIONS = [
 REPLICAS = yaml.safe_load((DEPLOY / "compose.replicas.yaml").read_text(encoding="utf-8"))
 BOTS = [service for name, service in REPLICAS["services"].items() if name.startswith("bot-")]
 NGINX = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+PROGRAM = shutil.which("nginx") or "/usr/sbin/nginx"
 EXAMPLE = (DEPLOY / "bot.env.example").read_text(encoding="utf-8")
 
 
@@ -163,6 +167,18 @@ def test_only_nginx_can_be_reached_and_it_knows_every_replica():
     upstream = re.findall(r"server (\S+):(\d+) ", NGINX)
     assert upstream == [(name, str(port)) for name in REPLICAS["services"] if name.startswith("bot-")]
     assert REPLICAS["services"]["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
+
+
+def test_nginx_may_open_a_file_for_each_connection(tmp_path):
+    """Most systems let a program open 1024 unless it asks for more."""
+    if not Path(PROGRAM).exists():
+        pytest.skip("No nginx; install Debian's package nginx.")
+    (tmp_path / "nginx.conf").write_text(re.sub(r"server bot-\d:", "server 127.0.0.1:", NGINX), encoding="utf-8")
+    checked = subprocess.run(
+        ["prlimit", "--nofile=1024:", PROGRAM, "-t", "-p", f"{tmp_path}/", "-c", "nginx.conf", "-e", "stderr"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (checked.returncode, "[warn]" in checked.stderr) == (0, False), checked.stderr
 
 
 def test_nginx_passes_upgrades_and_outlasts_the_heartbeat():
