@@ -181,6 +181,13 @@ def test_nginx_may_open_a_file_for_each_connection(tmp_path):
     assert (checked.returncode, "[warn]" in checked.stderr) == (0, False), checked.stderr
 
 
+def test_nginx_alone_says_whose_address_it_is():
+    """The replicas believe the first address that stands there, which must not be one that a shopper wrote."""
+    assert all(bot["environment"]["BOT_TRUSTED_PROXIES"] == "*" for bot in BOTS)
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
+    assert "$proxy_add_x_forwarded_for" not in NGINX
+
+
 def test_nginx_passes_upgrades_and_outlasts_the_heartbeat():
     assert "proxy_set_header Upgrade $http_upgrade;" in NGINX
     assert "proxy_set_header Host $http_host;" in NGINX
