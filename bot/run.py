@@ -6,10 +6,12 @@ Knows nothing of the bot but its app and its drain.
 from __future__ import annotations
 
 import gc
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -35,7 +37,13 @@ MAX_MESSAGE_BYTES = 70_000
 
 
 def settle() -> None:
-    """Set Python up for one busy event loop beside threads; call it once all that lasts is loaded."""
+    """Set this process up for one busy event loop beside threads; call it once all that lasts is loaded.
+
+    It may open as many files as the system allows: each connection is one.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # macOS names a limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*COLLECT)
     gc.collect()

@@ -1,7 +1,8 @@
 """The bounds of both doors, on a live server: readers that never read, floods, bombs, and too many at once."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import resource
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from websockets.asyncio.client import connect
@@ -12,6 +13,7 @@ from bot.limits import Limits
 from bot.outbox import MOST_BYTES
 from tests.live import Client, house
 from tests.raw_socket import CONTINUED, TEXT, frame, raw_socket
+from tests.served import served
 
 QUESTION = "How long does standard delivery take?"
 
@@ -164,6 +166,21 @@ async def test_more_sockets_than_allowed_are_told_to_come_later(tmp_path):
                 await asyncio.sleep(0.005)
         async with server.chat() as four:
             await four.until("welcome")
+
+
+async def test_more_sockets_are_held_than_files_that_a_program_may_open_unless_it_asks(tmp_path):
+    few = 128  # 1024 on most systems; a server takes it over from who starts it
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with AsyncExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, limits[1]))
+        try:
+            server = await stack.enter_async_context(served(tmp_path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for _ in range(few):
+            shopper = Client(await stack.enter_async_context(connect(server.chat)))
+            await shopper.send("hello")
+            await shopper.until("welcome")
 
 
 @pytest.mark.parametrize(("proxies", "opened"), [("127.0.0.1", 1), ("192.0.2.1", 2)])
