@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastapi import WebSocket
 
@@ -103,6 +103,7 @@ class _Session:
                         self.sent.pop(conversation_id, None)
                         return
                 elif item["type"] == "typing" and item["data"].get("role") == "shopper":
+                    await self.sock.room()
                     self.sock.frame(item)
 
     async def _catch_up(self, conversation_id: str) -> None:
@@ -116,30 +117,35 @@ class _Session:
                 self.sock.frame(wire.event_frame(event))
             full = len(events) == sockets.PAGE
 
+    async def _send(self, type: str, data: dict[str, Any], conversation_id: str | None = None) -> None:
+        """Send what was asked for, once there is room: a long queue may be on its way."""
+        await self.sock.room()
+        self.sock.send(type, data, conversation_id)
+
     async def _act(self, frame: wire.Frame) -> None:
-        desk, agent, sock = self.desk, self.agent, self.sock
+        desk, agent = self.desk, self.agent
         match frame:
             case wire.Claim():
                 done = await desk.claim(agent, frame.conversation_id)
                 self._watch(frame.conversation_id)
-                sock.send("claimed", done, frame.conversation_id)
+                await self._send("claimed", done, frame.conversation_id)
             case wire.ReleaseTo():
                 done = await desk.release(agent, frame.conversation_id, frame.to, frame.note)
-                sock.send("released", done, frame.conversation_id)
+                await self._send("released", done, frame.conversation_id)
             case wire.CloseConversation():
                 note = joined(frame.resolution, frame.note)
                 done = await desk.release(agent, frame.conversation_id, "closed", note)
-                sock.send("closed", done, frame.conversation_id)
+                await self._send("closed", done, frame.conversation_id)
             case wire.MessageSend() if frame.conversation_id:
                 done = await desk.say(agent, frame.conversation_id, frame.client_id, frame.text)
-                sock.send("ack", done, frame.conversation_id)
+                await self._send("ack", done, frame.conversation_id)
             case wire.MessageSend():
                 raise FrameError("bad_frame", "`conversation_id`: Field required.", "conversation_id", frame.client_id)
             case wire.Typing() if frame.conversation_id in self.watching:
                 data = {"on": frame.on, "role": "human", "name": agent.name}
                 await desk.live.news.publish(frame.conversation_id, "typing", data)
             case wire.QueueSnapshot():
-                sock.send("queue.snapshot", await desk.queue())
+                await self._send("queue.snapshot", await desk.queue())
             case wire.AgentHello():
                 raise FrameError("bad_frame", "This socket has said hello already.", "type")
             case _:

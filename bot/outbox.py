@@ -51,8 +51,12 @@ class Outbox:
         if self._sender is None:
             self._sender = asyncio.create_task(self._run())
 
+    def has_room(self) -> bool:
+        """Whether no more than half of it waits."""
+        return self.bytes <= self._most_bytes // 2
+
     async def room(self) -> None:
-        """Wait until no more than half of it waits: for who has much to say."""
+        """Wait until there is: for who has much to say."""
         await self._until(self._most_bytes // 2)
 
     async def empty(self) -> None:

@@ -233,16 +233,19 @@ class Socket:
                     log.error("frame not carried out: %s", error)
                 client_id = getattr(frame, "client_id", None)
                 about = {"client_id": client_id} if client_id else {}
+                await self.room()
                 self.send("error", {**data, **about}, getattr(frame, "conversation_id", None))
 
     async def ping(self) -> None:
-        """Ping for ever.
+        """Ping for ever, but not behind much that is on its way: the kernel ends who takes nothing of that.
 
         Raises:
             Closed: two pings in a row went unanswered.
         """
         while True:
             await asyncio.sleep(self._ping_s)
+            if not self._outbox.has_room():
+                continue
             if self._unanswered_pings >= 2:
                 raise Closed("going_away")
             self._unanswered_pings += 1

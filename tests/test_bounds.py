@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from bot import wire
 from bot.limits import Limits
 from bot.outbox import MOST_BYTES
+from bot.types import Handoff
 from tests.live import Client, house
 from tests.raw_socket import CONTINUED, TEXT, frame, raw_socket
 from tests.served import served
@@ -54,6 +56,32 @@ async def test_a_reader_that_never_reads_is_closed_at_the_bound_and_resumes(tmp_
             while not shopper.got or shopper.got[-1].get("seq") != event.seq:
                 await shopper.next()
         assert [f["seq"] for f in shopper.got if "seq" in f] == list(range(1, event.seq + 1))
+
+
+async def test_a_long_queue_closes_no_human_agent_who_reads_it_a_little_later(tmp_path):
+    """P14: what is asked, typed and pinged while the queue is on its way follows it."""
+    async with house(tmp_path, ping_s=0.1) as server:
+        store = server.live.bot.store
+        for _ in range(60):
+            made = await store.create(site="shop", locale="zh", shopper_id=None, resume_hash="ab")
+            waits = Handoff(made.id, "angry", 2, time.time(), "", "退" * wire.MAX_TEXT_CHARACTERS)
+            await store.hand_off(made.id, epoch=1, handoff=waits, text="", message_id=None)
+        token = await server.sign_in()
+        async with raw_socket(server.url, "/v1/agent", holds=4096) as agent, asyncio.timeout(20):
+            agent.send("hello", token=token)
+            await agent.until("welcome")
+            [sock] = server.door.open
+            while sock._outbox.bytes < MOST_BYTES:
+                await asyncio.sleep(0.001)
+            agent.send("claim", conversation_id="c_none")
+            agent.send("claim", conversation_id=made.id)
+            await asyncio.sleep(0.5)
+            assert (await agent.until("error"))["code"] == "not_found"
+            while (await store.conversation(made.id)).owner != "human:anna":
+                await asyncio.sleep(0.001)
+            await server.live.news.publish(made.id, "typing", {"on": True, "role": "shopper"})
+            assert (await agent.until("claimed"))["owner"] == "human:anna"
+            await agent.until("ping")
 
 
 async def test_who_writes_and_never_reads_is_closed(tmp_path, monkeypatch):
