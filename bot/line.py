@@ -37,7 +37,8 @@ class Line:
 
     def cancel(self, message_id: str | None) -> bool:
         """Stop the turn under way, if it is this one (by its answer's id or its question's), or keep the wish."""
-        self.stopped = message_id or self.stopped
+        if message_id is not None:  # A turn that is told again has another answer: the wish is about its question.
+            self.stopped = self.message_id if message_id == self.answer_id else message_id
         if self.story is None or message_id not in (None, self.answer_id, self.message_id):
             return False
         if not self.story.cancelling():  # A second time would stop it from recording its end.

@@ -239,3 +239,15 @@ async def test_who_comes_back_is_answered_what_still_waits(live):
             break
         await asyncio.sleep(0)
     assert await outcomes(live) == {"cancelled": 1, "answered": 1}
+
+
+async def test_a_stop_whose_first_write_fails_is_kept(live):
+    slow(live)
+    conversation, _ = await start(live.bot, QUESTION)
+    live.join(conversation)
+    live.start(conversation)
+    while live.in_flight(conversation) is None:
+        await asyncio.sleep(0)
+    live.bot.store.failing["complete"] = 1
+    await live.stop(conversation, live.in_flight(conversation)[0])
+    assert await outcomes(live) == {"cancelled": 1}
