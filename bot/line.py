@@ -11,6 +11,9 @@ from typing import Any
 
 from bot.types import Outcome
 
+STOPS = 100
+"""Stops that are kept at most: more than a shopper's messages that wait."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -32,13 +35,14 @@ class Line:
     """Waits for somebody to come back."""
     given_up: bool = False
     """Nobody came back in time: no turn is told until somebody does."""
-    stopped: str | None = None
-    """The message that was stopped last, perhaps before its turn began."""
+    stopped: tuple[str, ...] = ()
+    """The messages that were stopped last, perhaps before their turns began."""
 
     def cancel(self, message_id: str | None) -> bool:
         """Stop the turn under way, if it is this one (by its answer's id or its question's), or keep the wish."""
         if message_id is not None:  # A turn that is told again has another answer: the wish is about its question.
-            self.stopped = self.message_id if message_id == self.answer_id else message_id
+            question = self.message_id if self.message_id and message_id == self.answer_id else message_id
+            self.stopped = (*self.stopped, question)[-STOPS:]
         if self.story is None or message_id not in (None, self.answer_id, self.message_id):
             return False
         if not self.story.cancelling():  # A second time would stop it from recording its end.
@@ -47,7 +51,7 @@ class Line:
 
     def wants(self, message_id: str) -> bool:
         """Whether anybody waits for this message's turn, which is about to begin."""
-        return not self.given_up and message_id != self.stopped
+        return not self.given_up and message_id not in self.stopped
 
     def give_up(self) -> None:
         """Nobody came back."""
@@ -63,5 +67,5 @@ class Line:
 
     def rest(self) -> None:
         """No turn is told any more."""
-        self.task = self.message_id = self.answer_id = self.stopped = None
-        self.deltas = []
+        self.task = self.message_id = self.answer_id = None
+        self.stopped, self.deltas = (), []

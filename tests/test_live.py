@@ -251,3 +251,16 @@ async def test_a_stop_whose_first_write_fails_is_kept(live):
     live.bot.store.failing["complete"] = 1
     await live.stop(conversation, live.in_flight(conversation)[0])
     assert await outcomes(live) == {"cancelled": 1}
+
+
+async def test_each_of_several_stops_is_kept(live):
+    slow(live)
+    conversation, _ = await start(live.bot, QUESTION)
+    waiting = [
+        (await start(live.bot, text, conversation=conversation))[1] for text in ("And express?", "And returns?")
+    ]
+    live.join(conversation)
+    live.start(conversation)
+    for message in waiting:
+        await live.stop(conversation, message)
+    assert await outcomes(live) == {"answered": 1, "cancelled": 2}
