@@ -153,13 +153,14 @@ def no_fencing() -> None:
 
 def append_without_owner() -> None:
     """P9: a human agent's message is written whoever holds the conversation by now."""
-    inside = SqlStore.append
+    inside = SqlStore.append_reply
 
-    async def append(self: SqlStore, conversation_id: str, type: str, data: Any, *, epoch: int | None = None) -> Any:
+    async def append_reply(self: SqlStore, conversation_id: str, *, epoch: int, **named: Any) -> Any:
         await asyncio.sleep(0.2)
-        return await inside(self, conversation_id, type, data)
+        now = await self.conversation(conversation_id)
+        return await inside(self, conversation_id, epoch=now.epoch, **named)
 
-    SqlStore.append = append
+    SqlStore.append_reply = append_reply
 
 
 def capacity_outside_the_transaction() -> None:
