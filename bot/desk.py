@@ -83,9 +83,18 @@ class Desk:
         conversation = await self.store.conversation(conversation_id)
         key = {"bot": "released", "queue": "returned_to_queue", "closed": "closed"}[to]
         text = self.live.bot.templates[conversation.locale].say(key)
-        released = await self.store.release(
-            conversation_id, agent_id=agent.id, to=to, text=text, note=note, epoch=conversation.epoch
-        )
+        try:
+            released = await self.store.release(
+                conversation_id, agent_id=agent.id, to=to, text=text, note=note, epoch=conversation.epoch
+            )
+        except StoreError as error:
+            mine = conversation.owner == handoff.owned_by(agent.id)
+            if type(error) is not StoreError or not mine:
+                raise
+            # The database failed, perhaps after it had committed: then a second try would be refused, and nobody told.
+            released = await self.store.conversation(conversation_id)
+            if (released.owner, released.epoch) != (handoff.owner_after(to), conversation.epoch + 1):
+                raise
         if to == "closed":
             await self.store.append(conversation_id, "csat.requested", {"about": "human"})
         await self._changed(conversation_id)

@@ -157,3 +157,25 @@ async def test_feedback_is_about_an_answer(tmp_path):
         await shopper.until("message.completed")
         await shopper.send("feedback", message_id=ack["data"]["message_id"], rating="up")
         assert (await shopper.until("error"))["data"]["field"] == "message_id"
+
+
+async def test_a_human_agents_close_that_was_written_as_the_database_went_away_is_told(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        await shopper.send("handoff.request")
+        conversation = (await shopper.until("owner.changed"))["conversation_id"]
+        await http.post(f"/v1/queue/{conversation}/claim")
+        server.live.bot.store.lost["release"] = 1
+        closed = await http.post(f"/v1/queue/{conversation}/close")
+        assert (closed.status_code, closed.json()["owner"]) == (200, "closed")
+        await shopper.until("owner.changed", owner="closed")
+        await shopper.until("csat.requested")
+
+
+async def test_a_human_agents_close_that_was_not_written_is_refused(tmp_path):
+    async with house(tmp_path) as server, server.chat() as shopper, server.rest() as http:
+        await shopper.send("handoff.request")
+        conversation = (await shopper.until("owner.changed"))["conversation_id"]
+        await http.post(f"/v1/queue/{conversation}/claim")
+        server.live.bot.store.failing["release"] = 1
+        assert (await http.post(f"/v1/queue/{conversation}/close")).json()["code"] == "try_later"
+        assert (await http.post(f"/v1/queue/{conversation}/close")).json()["owner"] == "closed"
