@@ -191,7 +191,11 @@ class _Session:
             case wire.MessageSend() if self.door.draining.is_set():
                 raise Closed("going_away", sockets.pause_ms(self.door))
             case wire.MessageSend():
-                await self._message(frame)
+                self.live.join(conversation_id)  # If the socket goes while it is written, the grace time begins after.
+                try:
+                    await self._message(frame)
+                finally:
+                    await self.live.leave(conversation_id)
             case wire.MessageCancel():
                 await self.live.stop(conversation_id, frame.message_id)
             case wire.HandoffRequest():

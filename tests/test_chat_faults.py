@@ -8,7 +8,9 @@ from fastapi import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed
 
 from bot import wire
+from bot.engine.scripted import ScriptedEngine
 from tests.live import house
+from tests.parts import TEMPLATES
 
 QUESTION = "How long does standard delivery take?"
 
@@ -66,12 +68,39 @@ async def test_a_message_whose_sender_hung_up_while_it_was_written_is_answered(t
             conversation = (await shopper.until("welcome"))["conversation_id"]
             await shopper.send("message.send", client_id="1", text=QUESTION)
             await asyncio.wait_for(written.wait(), 5)
-        while server.live._lines:  # until the server has noticed
+        while server.door.open:  # until the server has noticed
             await asyncio.sleep(0.005)
         go_on.set()
         async with asyncio.timeout(5):
             while [e.type for e in await store.events(conversation)] != ["message.created", "message.completed"]:
                 await asyncio.sleep(0.005)
+
+
+async def test_a_message_that_is_written_once_its_sender_has_gone_has_the_grace_time_and_no_more(tmp_path):
+    engine = ScriptedEngine(TEMPLATES, delay_s=100.0)
+    async with house(tmp_path, engine=engine, grace_s=0.05) as server:
+        writing, go_on, store = asyncio.Event(), asyncio.Event(), server.live.bot.store
+        write = store.store.append_message
+
+        async def slow_write(*args, **named):
+            writing.set()
+            await go_on.wait()
+            return await write(*args, **named)
+
+        store.store.append_message = slow_write
+        async with server.chat() as shopper:
+            conversation = (await shopper.until("welcome"))["conversation_id"]
+            await shopper.send("message.send", client_id="1", text=QUESTION)
+            await asyncio.wait_for(writing.wait(), 5)
+        while server.door.open:  # until the server has noticed
+            await server.live.news.publish(conversation, "typing", {"on": True, "role": "human", "name": "Anna"})
+            await asyncio.sleep(0.005)
+        go_on.set()
+        async with asyncio.timeout(5):
+            while [e.type for e in await store.events(conversation)] != ["message.created", "message.completed"]:
+                await asyncio.sleep(0.005)
+        assert (await store.events(conversation))[-1].data["outcome"] == "truncated"
+        assert engine.running == 0
 
 
 async def test_a_message_that_was_written_but_never_answered_is_answered_when_it_is_sent_again(tmp_path):
