@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -53,6 +54,8 @@ class Live:
         self._lines: dict[str, Line] = {}
         self._lost: set[asyncio.Task[Outcome]] = set()
         """Turns that another process held when the leases were last renewed."""
+        self._lagged_at = -math.inf
+        """When words of other processes may last have been missed, on the event loop's clock."""
         self._closing = asyncio.Event()
         self.outcomes: dict[str, int] = {}
         """Turns that ended in this process, by outcome."""
@@ -209,7 +212,10 @@ class Live:
             self._give_grace(conversation_id, line)
 
     def _give_grace(self, conversation_id: str, line: Line) -> None:
-        """Nobody listens here: stop after `grace_s`, unless somebody comes, or listens elsewhere."""
+        """Nobody listens here: stop after `grace_s`, unless somebody comes, or listens elsewhere.
+
+        Who may not have been heard, since words were lost meanwhile, is asked once more.
+        """
         if line.grace is None:
             line.grace = asyncio.create_task(self._wait(conversation_id, line), name=f"grace {conversation_id}")
 
@@ -218,7 +224,7 @@ class Live:
             began = asyncio.get_running_loop().time()
             await self._say("left", conversation_id)
             await asyncio.sleep(self.grace_s)
-            if self.bus.lost_at < began:  # Else whoever listens elsewhere may not have been heard: once more.
+            if max(self.bus.lost_at, self._lagged_at) < began:
                 return line.give_up()
 
     def _drop(self, conversation_id: str, line: Line) -> None:
@@ -245,7 +251,9 @@ class Live:
         """Do what other processes ask for, for ever. What is missed is only later or less: nothing here is the truth."""
         async with aclosing(self.bus.subscribe(TURNS)) as items:
             async for item in items:
-                if item["type"] != "lagged" and item["from"] != self._me:
+                if item["type"] == "lagged":
+                    self._lagged_at = asyncio.get_running_loop().time()
+                elif item["from"] != self._me:
                     await self._heard(item["type"], item["conversation_id"], item["message_id"])
 
     async def _heard(self, type: str, conversation_id: str, message_id: str | None) -> None:

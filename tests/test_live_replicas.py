@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from bot import live as under_test
-from bot.bus.memory import MemoryBus
+from bot.bus.memory import CAPACITY, MemoryBus
 from bot.engine.scripted import ScriptedEngine
 from bot.live import Live
 from tests.parts import TEMPLATES, make_bot, start
@@ -204,3 +204,21 @@ async def test_while_the_bus_is_away_nobody_is_given_up_and_who_listens_is_asked
     here.bus.away = False
     assert await told(here, conversation) == [(message, "answered")]
     assert here._lines == {}
+
+
+async def test_who_may_not_have_been_heard_is_asked_again(processes):
+    here, there = processes
+    conversation, _ = await start(here.bot, QUESTION)
+    here.join(conversation)
+    there.join(conversation)
+    here.bot.engine._delay_s = 100.0
+    here.start(conversation)
+    await answering(here, conversation)
+    await here.leave(conversation)
+    for _ in range(CAPACITY):  # in the same moment, so that no more fits
+        await there.stop("c_another")
+    line = here._lines[conversation]
+    async with asyncio.timeout(20):
+        while line.grace is not None:
+            await asyncio.sleep(0.005)
+    assert not line.given_up
