@@ -54,4 +54,4 @@ def refusal(error: StoreError) -> tuple[int, dict[str, Any]]:
             return 409, error_data(
                 "idempotency_conflict", "This `client_id` was used for another text.", False, "client_id"
             )
-    return 503, error_data("try_later", "Nothing was saved; please try again.", True)
+    return 503, error_data("try_later", "Please try again.", True)

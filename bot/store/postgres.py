@@ -166,7 +166,7 @@ class Postgres:
             case None if not isinstance(error, DataError):
                 return StoreError(f"{place} cannot be reached ({problem}); check that it runs, and the address.")
             case state:
-                return StoreError(f"{place} refused ({state}: {problem}). Nothing was written.")
+                return StoreError(f"{place} refused ({state}: {problem}).")
 
 
 def _sqlstate(error: SQLAlchemyError) -> str | None:

@@ -56,9 +56,13 @@ class Database(Protocol):
 
 
 def steady_clock(now: float) -> Callable[[], float]:
-    """Unix seconds from `now` on, which no change of the system's clock can move while the program runs."""
-    start = now - time.monotonic()
-    return lambda: start + time.monotonic()
+    """Unix seconds from `now` on, which no change of the system's clock can move while the program runs.
+
+    The time that the machine sleeps counts too, where the system tells (Linux).
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    start = now - time.clock_gettime(clock)
+    return lambda: start + time.clock_gettime(clock)
 
 
 def open_store(url: str, *, now: Callable[[], float] | None = None) -> SqlStore:
