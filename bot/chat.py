@@ -111,10 +111,10 @@ class _Session:
         if self.sent_seq > conversation.seq:
             self.sock.send("resync_required", {"from_seq": 0})
             self.sent_seq = 0
+            log = await self.store.events(conversation.id, limit=sockets.PAGE)
+        await self.live.ask(conversation.id)  # Before a long log, which may outlast the grace time.
+        if await self._tell(log):
             await self._catch_up()
-        elif await self._tell(log):
-            await self._catch_up()
-        await self.live.ask(conversation.id)
         if self.owner == "queued":
             self.live.news.ask_place(conversation.id)
 

@@ -29,6 +29,20 @@ WEB = Path(__file__).parent / "web"
 POLICY = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'"
 
 
+ANEW_S = 1.0
+"""After a failure that nobody foresaw a job begins anew."""
+
+
+async def _keep(job: Callable[[], Awaitable[None]]) -> None:
+    """Have a job run for ever: without it turns would be left, or human agents not told, and nobody would know."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("begun anew: %s", getattr(job, "__qualname__", job))
+        await asyncio.sleep(ANEW_S)
+
+
 def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop | None = None) -> FastAPI:
     """The app over parts that stand; it owns their life from start to end."""
 
@@ -39,10 +53,8 @@ def create_app(live: Live, door: Door, the_desk: desk.Desk, *, demo: SampleShop 
         taken_up = await live.recover()
         if taken_up:
             log.info("took up %d unfinished turns", taken_up)
-        jobs = (
-            live.sweep(), live.hear(), live.news.tell_queue(), the_desk.sweep(), the_desk.seats.keep(), health.watch(),
-        )  # fmt: skip
-        ongoing = [asyncio.create_task(job) for job in jobs]
+        jobs = (live.sweep, live.hear, live.news.tell_queue, the_desk.sweep, the_desk.seats.keep, health.watch)
+        ongoing = [asyncio.create_task(_keep(job)) for job in jobs]
         try:
             yield
         finally:

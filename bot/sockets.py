@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -88,7 +89,8 @@ async def serve(ws: WebSocket, door: Door, session: Callable[[Socket], Awaitable
         pass  # The other side has gone; starlette raises RuntimeError for a send after that.
     except StoreError as error:
         log.error("socket closed: %s", error)
-        sock.send("error", error_data("try_later", "Please try again.", True))
+        with suppress(Full, WebSocketDisconnect, RuntimeError):
+            sock.send("error", error_data("try_later", "Please try again.", True))
         await sock.close(Closed("try_later", pause_ms(door)))
     except asyncio.CancelledError:
         if sock.ended is None:

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from bot import wire
 from bot.engine.scripted import ScriptedEngine
 from tests.live import house
-from tests.parts import TEMPLATES
+from tests.parts import TEMPLATES, start
 
 QUESTION = "How long does standard delivery take?"
 
@@ -208,3 +208,24 @@ async def test_a_human_agents_close_that_was_not_written_is_refused(tmp_path):
         server.live.bot.store.failing["release"] = 1
         assert (await http.post(f"/v1/queue/{conversation}/close")).json()["code"] == "try_later"
         assert (await http.post(f"/v1/queue/{conversation}/close")).json()["owner"] == "closed"
+
+
+async def test_a_job_that_fails_as_nobody_foresaw_begins_anew_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("bot.live.SWEEP_S", 0.01)
+    monkeypatch.setattr("bot.server.ANEW_S", 0.01)
+    async with house(tmp_path) as server:
+        store, failures = server.live.bot.store, 0
+
+        async def hold_turns(*, do=store.store.hold_turns, **named):
+            nonlocal failures
+            failures += 1
+            if failures < 3:
+                raise KeyError("nobody foresaw this")
+            return await do(**named)
+
+        store.store.hold_turns = hold_turns
+        await start(server.live.bot, QUESTION)  # nobody tells it but the sweep
+        async with asyncio.timeout(20):
+            while await store.unfinished():
+                await asyncio.sleep(0.005)
+    assert caplog.text.count("begun anew: Live.sweep") == 2
