@@ -26,6 +26,10 @@ from bot.types import Language
 log = logging.getLogger(__name__)
 
 
+SHOWN = 100
+"""Of those who wait, how many the desk is shown: it is told at each change, and the first are served first."""
+
+
 @dataclass(frozen=True)
 class Agent:
     """A human agent who has signed in."""
@@ -54,11 +58,12 @@ class Desk:
             self.live.news.queue_changed()
 
     async def queue(self) -> dict[str, Any]:
-        """Who waits and who is held, in the order of service."""
+        """Who waits (the first of them) and who is held, in the order of service."""
         places = await self.store.queue()
         waiting = [h for h in places if h.agent_id is None]
         return {
-            "waiting": [{**asdict(h), "position": n} for n, h in enumerate(waiting, 1)],
+            "waiting": [{**asdict(h), "position": n} for n, h in enumerate(waiting[:SHOWN], 1)],
+            "in_all": len(waiting),
             "held": [asdict(h) for h in places if h.agent_id is not None],
             "now": time.time(),
         }

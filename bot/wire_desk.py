@@ -137,6 +137,9 @@ class QueueSnapshot(Data):
     """Who waits, in the order of service, and who is held; told again at each change."""
 
     waiting: list[Waiting]
+    """The first of them."""
+    in_all: int = Field(ge=0)
+    """How many wait."""
     held: list[Held]
     now: float
     """Unix seconds, on the server's clock."""

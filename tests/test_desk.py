@@ -86,6 +86,20 @@ async def test_a_human_agents_message_that_is_sent_again_and_again_at_once_is_on
     assert said == [body["text"] for body in bodies]
 
 
+async def test_of_a_long_queue_the_first_are_shown_and_all_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("bot.desk.SHOWN", 2)
+    async with house(tmp_path) as server, server.rest() as http:
+        waiting = []
+        for _ in range(3):
+            async with server.chat() as shopper:
+                waiting.append(await queued(shopper))
+        found = (await http.get("/v1/queue")).json()
+        assert ([item["conversation_id"] for item in found["waiting"]], found["in_all"]) == (waiting[:2], 3)
+        await http.post(f"/v1/queue/{waiting[0]}/claim")
+        found = (await http.get("/v1/queue")).json()
+        assert ([item["conversation_id"] for item in found["waiting"]], found["in_all"]) == (waiting[1:], 2)
+
+
 async def test_one_of_many_simultaneous_claims_wins_and_the_loser_is_told_who_won(tmp_path):
     async with house(tmp_path) as server, server.chat() as shopper:
         conversation = await queued(shopper)

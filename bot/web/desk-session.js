@@ -11,7 +11,7 @@ export class DeskSession {
   constructor(tell) {
     this.tell = tell;
     this.who = this.remembered();
-    this.queue = { waiting: [], held: [] };
+    this.queue = { waiting: [], held: [], inAll: 0 };
     this.capacity = 0;
     this.skewMs = 0; // the server's clock less ours
     this.conversations = new Map();
@@ -61,7 +61,7 @@ export class DeskSession {
     this.connection.stop();
     this.who = null;
     this.conversations.clear();
-    this.queue = { waiting: [], held: [] };
+    this.queue = { waiting: [], held: [], inAll: 0 };
     this.tell("signedout", why);
   }
 
@@ -177,7 +177,7 @@ export class DeskSession {
         }
         return this.tell("queue");
       case "queue.snapshot":
-        this.queue = { waiting: data.waiting ?? [], held: data.held ?? [] };
+        this.queue = { waiting: data.waiting ?? [], held: data.held ?? [], inAll: data.in_all ?? data.waiting?.length ?? 0 };
         if (data.now) this.skewMs = data.now * 1000 - Date.now();
         [...this.queue.waiting, ...this.queue.held].forEach((entry) => this.markCause(entry));
         return this.tell("queue");
@@ -207,6 +207,7 @@ export class DeskSession {
     const entry = this.queue.waiting.find((item) => item.conversation_id === id);
     if (entry) {
       this.queue.waiting = this.queue.waiting.filter((item) => item !== entry);
+      this.queue.inAll -= 1;
       this.queue.held = [...this.queue.held, { ...entry, agent_id: this.who.agent_id }];
     }
     this.tell("queue");

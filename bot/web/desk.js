@@ -121,7 +121,7 @@ function drawAll() {
   drawList();
   drawHead();
   drawSide();
-  document.title = session.queue.waiting.length ? `(${session.queue.waiting.length}) ${w.desk}` : w.desk;
+  document.title = session.queue.inAll ? `(${session.queue.inAll}) ${w.desk}` : w.desk;
 }
 
 function drawState() {
@@ -149,7 +149,7 @@ function drawList() {
     h("h2", {}, title, h("span", {}, count)), h("ol", {}, items.map((item) => entry(item, kind))));
   at.list.replaceChildren(...[
     section(w.mine, w.held_of(mine.length, session.capacity || "–"), mine, "mine"),
-    section(w.waiting, session.queue.waiting.length, session.queue.waiting, "waiting"),
+    section(w.waiting, session.queue.inAll, session.queue.waiting, "waiting"),
     session.queue.waiting.length === 0 && h("div", { class: "nobody" }, icon("leaf"), h("b", {}, w.nobody), h("p", {}, w.nobodyText)),
     section(w.others, others.length, others, "others"),
   ].filter(Boolean));
