@@ -100,8 +100,6 @@ class Desk:
             released = await self.store.conversation(conversation_id)
             if (released.owner, released.epoch) != (handoff.owner_after(to), conversation.epoch + 1):
                 raise
-        if to == "closed":
-            await self.store.append(conversation_id, "csat.requested", {"about": "human"})
         await self._changed(conversation_id)
         return {"conversation_id": conversation_id, "owner": released.owner, "epoch": released.epoch}
 

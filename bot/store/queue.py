@@ -39,13 +39,15 @@ def _change_owner(
     c: Connection, head: Conversation, owner: str, *, now: float, reason: str, text: str,
     joined: str | None = None, left: str | None = None,
 ) -> tuple[Conversation, list[Event]]:  # fmt: skip
-    """Write `agent.left`, `owner.changed` and `agent.joined`, as far as they apply, under the next epoch."""
+    """Write `agent.left`, `owner.changed`, `agent.joined`, `csat.requested`, as far as they apply, under the next epoch."""
     changed = {"owner": owner, "epoch": head.epoch + 1, "reason": reason, "text": text}
     entries: list[tuple[str, dict[str, Any]]] = [("owner.changed", changed)]
     if left is not None:
         entries.insert(0, ("agent.left", {"name": left}))
     if joined is not None:
         entries.append(("agent.joined", {"name": joined}))
+    if owner == rules.CLOSED:
+        entries.append(("csat.requested", {"about": "human"}))
     events = log.write(c, head, *entries, now=now, owner=owner)
     return replace(head, owner=owner, epoch=head.epoch + 1, seq=events[-1].seq), events
 

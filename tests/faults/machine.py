@@ -206,7 +206,7 @@ class Stores(RuleBasedStateMachine):
 
 
 def _what(data: dict[str, Any]) -> str:
-    return data.get("owner") or data.get("name") or data["text"]
+    return data.get("owner") or data.get("name") or data.get("about") or data["text"]
 
 
 def explore(url: str, *, examples: int, steps: int = 30, shrink: bool = True, seed: int | None = None) -> None:

@@ -63,6 +63,8 @@ class Talk:
         self.write("owner.changed", owner)
         if joined:
             self.write("agent.joined", joined)
+        if owner == "closed":
+            self.write("csat.requested", "human")
 
     def must_be_at(self, epoch: int | None) -> None:
         if epoch not in (None, self.epoch):

@@ -126,7 +126,8 @@ async def test_closed_conversation_is_out_of_the_queue(store, clock):
     await claim(store, id)
     head = await release(store, id, "closed")
     assert head.owner == "closed"
-    assert (await told(store, id))[-1][2]["reason"] == "closed"
+    closed, asked = (await told(store, id))[-2:]
+    assert (closed[2]["reason"], asked[1:]) == ("closed", ("csat.requested", {"about": "human"}))
     assert await store.queue() == []
     with pytest.raises(NotQueued):
         await release(store, id, "bot")
