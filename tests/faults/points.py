@@ -56,7 +56,8 @@ POINTS = {
     "after_release_commit": Point(SqlStore, "release", True),
     "after_expire_commit": Point(SqlStore, "expire", True, lambda args, result: result),
     # a human agent's message, and a start
-    "after_reply_commit": Point(SqlStore, "append", True),
+    "before_reply_commit": Point(log, "append_reply", True),
+    "after_reply_commit": Point(SqlStore, "append_reply", True),
     "in_recovery": Point(Live, "recover", True),
 }
 
