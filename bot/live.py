@@ -34,7 +34,8 @@ LEASE_S = 8.0
 SWEEP_S = 2.0
 """How often leases are renewed, and turns looked for that nobody tells."""
 SWEPT = 1000
-"""Turns that are taken up at a time at most."""
+"""While so many turns are told, none is taken up that others left: it would only wait for the engine, and its shopper
+for a socket meanwhile."""
 TURNS = "turns"
 """Topic of what processes ask of one another about turns under way."""
 
@@ -169,7 +170,7 @@ class Live:
     async def recover(self) -> int:
         """Hold on to the turns of this process, and take up those that nobody tells (any more); how many it holds."""
         told = {conversation_id: line.story for conversation_id, line in self._lines.items() if line.story}
-        most = 0 if self._closing.is_set() else SWEPT
+        most = 0 if self._closing.is_set() else max(0, SWEPT - len(told))
         held = {place[0] for place in await self.bot.store.hold_turns(lease_s=LEASE_S, most=most)}
         for conversation_id in held - told.keys():
             self.start(conversation_id)

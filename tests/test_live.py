@@ -148,6 +148,26 @@ async def test_stopping_an_answer_twice_loses_no_later_message(live):
     assert [(e.data["reply_to"], e.data["outcome"]) for e in done] == [(one, "truncated"), (two, "answered")]
 
 
+async def test_of_many_turns_that_were_left_no_more_are_taken_up_than_can_be_told(live, monkeypatch):
+    monkeypatch.setattr(under_test, "SWEPT", 2)
+    engine = slow(live)
+    engine._delay_s = 100.0
+    for _ in range(3):
+        await start(live.bot, QUESTION)
+    held = []
+    for _ in range(2):
+        held.append(await live.recover())
+        while engine.running < 2:
+            await asyncio.sleep(0.005)
+    assert held == [2, 2]
+    [first, _] = live._lines
+    live.cancel(first)
+    while live.busy(first):
+        await asyncio.sleep(0.005)
+    assert await live.recover() == 2
+    assert len(await live.bot.store.unfinished()) == 2
+
+
 async def test_a_turn_reads_the_log_once(live):
     conversation, _ = await start(live.bot, QUESTION)
     live.bot.store.calls.clear()
