@@ -209,6 +209,7 @@ async def test_more_sockets_are_held_than_files_that_a_program_may_open_unless_i
             shopper = Client(await stack.enter_async_context(connect(server.chat)))
             await shopper.send("hello")
             await shopper.until("welcome")
+        assert (await server.get("/readyz")).json()["connections"] == few
 
 
 @pytest.mark.parametrize(("proxies", "opened"), [("127.0.0.1", 1), ("192.0.2.1", 2)])

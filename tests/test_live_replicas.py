@@ -59,6 +59,17 @@ async def answering(live, conversation, deltas=0):
     return found[0]
 
 
+async def heard_by_both(here, there):
+    """A conversation whose answer `here` has begun and does not end, and which both listen to."""
+    conversation, _ = await start(here.bot, QUESTION)
+    here.join(conversation)
+    there.join(conversation)
+    here.bot.engine._delay_s = 100.0
+    here.start(conversation)
+    await answering(here, conversation)
+    return conversation
+
+
 async def test_a_message_is_answered_by_one_process(processes):
     here, there = processes
     conversation, message = await start(here.bot, QUESTION)
@@ -199,12 +210,7 @@ class LossyBus(MemoryBus):
 async def test_while_the_bus_is_away_nobody_is_given_up_and_who_listens_is_asked_again_after(processes):
     here, there = processes
     here.bus.__class__ = LossyBus
-    conversation, _ = await start(here.bot, QUESTION)
-    here.join(conversation)
-    there.join(conversation)
-    here.bot.engine._delay_s = 100.0
-    here.start(conversation)
-    await answering(here, conversation)
+    conversation = await heard_by_both(here, there)
     here.bus.away = True
     await here.leave(conversation)
     async with asyncio.timeout(20):
@@ -220,12 +226,7 @@ async def test_while_the_bus_is_away_nobody_is_given_up_and_who_listens_is_asked
 
 async def test_who_may_not_have_been_heard_is_asked_again(processes):
     here, there = processes
-    conversation, _ = await start(here.bot, QUESTION)
-    here.join(conversation)
-    there.join(conversation)
-    here.bot.engine._delay_s = 100.0
-    here.start(conversation)
-    await answering(here, conversation)
+    conversation = await heard_by_both(here, there)
     await here.leave(conversation)
     for _ in range(CAPACITY):  # in the same moment, so that no more fits
         await there.stop("c_another")

@@ -257,3 +257,4 @@ async def test_a_process_that_redis_says_nothing_to_knows_it(proxy, processes, p
         while here.lost_at <= began:
             await asyncio.sleep(0.01)
     proxy.flows.set()
+    assert began < here.lost_at <= asyncio.get_running_loop().time()
