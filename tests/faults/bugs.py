@@ -214,7 +214,8 @@ BUGS = {
     bug.__name__: bug
     for bug in (
         ack_before_commit, synchronous_normal, synchronous_off, failed_commit_counts, no_unique_index,
-        resume_off_by_one, cancel_not_passed_on, cancel_without_a_word, handoff_in_its_own_transaction, claim_without_condition, no_fencing,
-        append_without_owner, capacity_outside_the_transaction, unbounded_queue, drain_that_drops, redis_as_truth,
+        resume_off_by_one, cancel_not_passed_on, cancel_without_a_word, handoff_in_its_own_transaction,
+        claim_without_condition, no_fencing, append_without_owner, capacity_outside_the_transaction, unbounded_queue,
+        drain_that_drops, redis_as_truth,
     )
 }  # fmt: skip

@@ -82,7 +82,7 @@ class Stores(RuleBasedStateMachine):
         self.both(
             lambda: self.model.append_message(id, f"k{client}", message_id, text),
             self.stores[process].append_message(id, client_id=f"k{client}", message_id=message_id, text=text),
-            lambda found: (found[0] and found[0].seq, found[1]),
+            lambda found: (found[0].seq, found[1]),
         )
 
     @rule(n=NUMBERS, behind=EPOCHS, nobody=st.booleans())
