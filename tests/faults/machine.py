@@ -85,6 +85,19 @@ class Stores(RuleBasedStateMachine):
             lambda found: (found[0].seq, found[1]),
         )
 
+    @rule(n=NUMBERS, client=NUMBERS, other=st.booleans(), behind=EPOCHS, process=PROCESSES)
+    def append_reply(self, n: int, client: int, other: bool, behind: int, process: int) -> None:
+        self.written += 1
+        id, text, message_id = self.id(n), f"reply {client}{' other' * other}", f"m{self.written}"
+        epoch = self.model.talks[id].epoch + behind
+        self.both(
+            lambda: self.model.append_reply(id, f"ann {client}", message_id, text, epoch),
+            self.stores[process].append_reply(
+                id, client_id=f"ann {client}", data={"message_id": message_id, "text": text}, epoch=epoch
+            ),
+            lambda event: event.seq,
+        )
+
     @rule(n=NUMBERS, behind=EPOCHS, nobody=st.booleans())
     def append(self, n: int, behind: int, nobody: bool) -> None:
         id = self.id(n)

@@ -70,6 +70,15 @@ class Talk:
         if epoch not in (None, self.epoch):
             raise StaleEpoch
 
+    def first(self, client_id: str, text: str) -> int | None:
+        """The seq of what was written with this `client_id`."""
+        for asked in self.messages.values():
+            if asked.client_id == client_id:
+                if asked.text != text:
+                    raise IdempotencyConflict
+                return asked.seq
+        return None
+
     @property
     def next(self) -> tuple[str, Asked] | None:
         """The oldest message without an outcome."""
@@ -88,17 +97,23 @@ class Model:
 
     def append_message(self, id: str, client_id: str, message_id: str, text: str) -> tuple[int, Arrival]:
         talk = self.talks[id]
-        for asked in talk.messages.values():
-            if asked.client_id == client_id:
-                if asked.text != text:
-                    raise IdempotencyConflict
-                return asked.seq, "known"
+        if (first := talk.first(client_id, text)) is not None:
+            return first, "known"
         if talk.owner == "closed":
             raise ConversationClosed
         seq = talk.write("message.created", text)
         outcome: Literal["relayed"] | None = None if talk.owner == "bot" else "relayed"
         talk.messages[message_id] = Asked(client_id, text, seq, outcome)
         return seq, outcome or "waits"
+
+    def append_reply(self, id: str, client_id: str, message_id: str, text: str, epoch: int) -> int:
+        talk = self.talks[id]
+        if (first := talk.first(client_id, text)) is not None:
+            return first
+        talk.must_be_at(epoch)
+        seq = talk.write("message.created", text)
+        talk.messages[message_id] = Asked(client_id, text, seq, "relayed")
+        return seq
 
     def append(self, id: str, what: str, epoch: int | None) -> int:
         talk = self.talks[id]
